@@ -1,0 +1,101 @@
+"""What shapes a template, as a hash: the same hash, the same schema and rows, so nothing has to be migrated."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from greenroom.errors import ConfigError
+
+if TYPE_CHECKING:
+    from greenroom.config import Config
+
+FORMAT: Final = 1
+"""Goes up when greenroom itself writes something else into a template."""
+
+
+def of(config: Config, *, server_version: int) -> str:
+    """The hash of all that shapes a project's template, 16 hexadecimal digits.
+
+    Args:
+        config: The project.
+        server_version: As libpq gives it, 180006 for 18.6.
+    """
+    digest = hashlib.sha256()
+    for subject, content in parts(config, server_version=server_version):
+        for piece in (os.fsencode(subject), content):
+            # With their lengths, so that no two lists of parts run together into the same bytes.
+            digest.update(len(piece).to_bytes(8, "big") + piece)
+    return digest.hexdigest()[:16]
+
+
+def parts(config: Config, *, server_version: int) -> Iterator[tuple[str, bytes]]:
+    """All that goes into the hash, each as a subject and its bytes: settings first, then files by path."""
+    yield "format", str(FORMAT).encode()
+    yield "server version", str(server_version // 10000).encode()
+    yield "role", config.role.encode()
+    yield "extensions", " ".join(config.extensions).encode()
+    yield "source", f"{config.alembic} {config.metadata}".encode()
+    for path in sorted(set(files(config))):
+        yield os.path.relpath(path, config.root), path.read_bytes()
+
+
+def files(config: Config) -> Iterator[Path]:
+    """The files that shape the template."""
+    yield from (config.root / name for name in (*config.sql, *config.seed))
+    if config.alembic is not None:
+        for folder in _scripts(config):
+            yield from (path for path in folder.rglob("*") if path.suffix in _SCRIPT and path.is_file())
+    if config.metadata is not None:
+        yield from _package(config.root, config.metadata.partition(":")[0])
+
+
+_SCRIPT: Final = {".py", ".sql", ".json", ".csv", ".yaml", ".yml", ".toml"}
+"""Endings of what revisions are made of and read their rows from. A .pyc, a README or a .mako shapes nothing."""
+
+
+def _scripts(config: Config) -> list[Path]:
+    """Alembic's folders, read without importing Alembic: that alone takes longer than all the rest."""
+    path = config.root / str(config.alembic)
+    options: dict[str, object]
+    if path.suffix == ".toml":
+        options = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("alembic", {})
+    else:
+        ini = configparser.ConfigParser(interpolation=None)
+        ini.read(path, encoding="utf-8")
+        options = dict(ini["alembic"]) if "alembic" in ini else {}
+    if not options.get("script_location"):
+        raise ConfigError(f"{path} has no script_location, where Alembic keeps the migrations.", hint="alembic init")
+    more = options.get("version_locations") or []
+    names = [str(options["script_location"]), *(re.split(r"[\s,;]+", more) if isinstance(more, str) else more)]  # type: ignore[list-item]
+    folders = [_folder(path.parent, name) for name in names if name]
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{path} names a folder for Alembic that is not there: {folder}.", hint="correct it there")
+    return folders
+
+
+def _folder(here: Path, name: str) -> Path:
+    """A folder as Alembic writes it: relative to its configuration, or `package:folder`."""
+    name = name.replace("%(here)s", str(here)).replace("%%", "%")
+    package, colon, rest = name.partition(":")
+    return here / package.replace(".", "/") / rest if colon else here / name
+
+
+def _package(root: Path, module: str) -> Iterator[Path]:
+    """The sources of a module, or of the whole package that it is in: models import each other."""
+    top = module.partition(".")[0]
+    for base in (root, root / "src"):
+        if (base / top).is_dir():
+            yield from (base / top).rglob("*.py")
+            return
+        if (base / f"{top}.py").is_file():
+            yield base / f"{top}.py"
+            return
+    raise ConfigError(f"[tool.greenroom] metadata names the module {module!r}, which is not in {root}.")

@@ -1,0 +1,91 @@
+"""The lifespan of an ASGI application, held open on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from starlette.types import ASGIApp, Message
+
+    from greenroom.loop.thread import Loop
+
+
+class Lifespan:
+    """Starts an application up and, later, shuts it down, in one task, as a server does.
+
+    Args:
+        loop: Where it runs.
+        app: The application.
+        state: Filled by the application while it starts up; each request gets a copy of it.
+    """
+
+    def __init__(self, loop: Loop, app: ASGIApp, state: dict[str, Any]) -> None:
+        self._loop = loop
+        self._app = app
+        self._state = state
+        self._task: Future[None] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not yet stopped."""
+        return self._task is not None
+
+    def start(self) -> None:
+        """Start the application up.
+
+        Raises:
+            BaseException: What the application raised while it started up, with its traceback.
+        """
+        self._loop.run(self._begin())
+
+    def stop(self) -> None:
+        """Shut the application down, if it was started.
+
+        Raises:
+            BaseException: What the application raised while it shut down.
+        """
+        if self._task is not None:
+            self._loop.run(self._end())
+
+    async def _begin(self) -> None:
+        self._asked = False
+        self._messages: asyncio.Queue[Message] = asyncio.Queue()
+        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._messages.put_nowait({"type": "lifespan.startup"})
+        self._served = asyncio.create_task(self._serve(), name="lifespan")
+        await asyncio.wait([self._started, self._served], return_when=asyncio.FIRST_COMPLETED)
+        if self._served.done() and (error := self._served.exception()):
+            if self._asked:
+                raise error
+            # It fell over the very word "lifespan": it has none, which the specification allows.
+        elif self._started.done():
+            self._started.result()
+        self._task = self._served  # type: ignore[assignment]
+
+    async def _end(self) -> None:
+        self._task = None
+        self._messages.put_nowait({"type": "lifespan.shutdown"})
+        await asyncio.wait([self._served])
+        if self._asked and (error := self._served.exception()):
+            raise error
+        if self._stopped.done():
+            self._stopped.result()
+
+    async def _serve(self) -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
+        await self._app(scope, self._receive, self._send)
+
+    async def _receive(self) -> Message:
+        self._asked = True
+        return await self._messages.get()
+
+    async def _send(self, message: Message) -> None:
+        kind, _, outcome = message["type"].removeprefix("lifespan.").partition(".")
+        future = self._started if kind == "startup" else self._stopped
+        if outcome == "complete":
+            future.set_result(None)
+        # "failed" says no more than that; the exception itself follows, and ends the task.

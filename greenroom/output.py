@@ -1,0 +1,60 @@
+"""Progress for a person at a terminal, plain lines for a machine. It goes to stderr: stdout is for results."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, TextIO
+
+Say = Callable[[str], None]
+"""Takes one line for the user."""
+
+
+class Console:
+    """Prints lines that begin with a mark, coloured only where a terminal reads them.
+
+    Args:
+        stream: Where the lines go; by default stderr as it is at the time of each line.
+    """
+
+    _COLOURS: Final = {"greenroom": "32", "error": "31", "→": "36"}
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+
+    @property
+    def stream(self) -> TextIO:
+        """Where the lines go."""
+        return self._stream or sys.stderr
+
+    def say(self, line: str) -> None:
+        """Print one line of progress."""
+        self._line("greenroom", line)
+
+    def error(self, message: str, hint: str | None = None) -> None:
+        """Print what is wrong and what helps."""
+        self._line("error", message)
+        if hint:
+            self._line("→", hint)
+
+    def _line(self, mark: str, text: str) -> None:
+        if self.stream.isatty() and "NO_COLOR" not in os.environ:
+            mark = f"\033[{self._COLOURS[mark]}m{mark}\033[0m"
+        separator = " " if mark.endswith("→") or "→" in mark else ": "
+        print(f"{mark}{separator}{text}", file=self.stream, flush=True)
+
+
+@contextlib.contextmanager
+def timed(say: Say, before: str, after: str) -> Iterator[None]:
+    """Say `before`, do the work, say `after` with how long it took."""
+    say(f"{before} …")
+    start = time.perf_counter()
+    yield
+    say(f"{after} in {time.perf_counter() - start:.2f} s")
+
+
+def silent(_line: str) -> None:
+    """A `Say` for those who want to hear nothing."""

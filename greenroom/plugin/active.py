@@ -1,0 +1,95 @@
+"""The plugin's hooks in a project that uses greenroom."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from greenroom.errors import GreenroomError
+from greenroom.loop.join import join
+from greenroom.output import Console
+from greenroom.plugin import fixtures
+from greenroom.plugin.keys import needs_database, stage_key
+from greenroom.stage import Stage
+
+if TYPE_CHECKING:
+    from greenroom.config import Config
+    from greenroom.output import Say
+
+def begin(pytest_config: pytest.Config, config: Config) -> None:
+    """Make the stage of this process and register the hooks and fixtures that use it."""
+    # As `python -m pytest` and uvicorn have it: the application is found from the project's root.
+    if str(config.root) not in sys.path:
+        sys.path.insert(0, str(config.root))
+    stage = Stage.begin(config, _say(pytest_config))
+    pytest_config.stash[stage_key] = stage
+    pytest_config.add_cleanup(stage.close)
+    pytest_config.pluginmanager.register(Hooks(stage), "greenroom-hooks")
+    pytest_config.pluginmanager.register(fixtures, "greenroom-fixtures")
+
+
+def _say(pytest_config: pytest.Config) -> Say:
+    """Lines for the user, past pytest's capturing of output."""
+    console = Console()
+
+    def say(line: str) -> None:
+        capture = pytest_config.pluginmanager.getplugin("capturemanager")
+        if capture is None:
+            console.say(line)
+            return
+        with capture.global_and_fixture_disabled():
+            console.say(line)
+
+    return say
+
+
+class Hooks:
+    """What happens around each test.
+
+    Args:
+        stage: This process's stage.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._joined = False
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Make the marker known that says that a test needs no database."""
+        config.addinivalue_line(
+            "markers", f"{self._stage.config.unit_marker}: needs no database; asking for one is an error"
+        )
+
+    def pytest_report_header(self) -> str:
+        """Which server it is, and why."""
+        stage = self._stage
+        return f"greenroom: {stage.server.kind} ({stage.why}), {stage.server.where}"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Have the `TestClient`s join the loop before it can make one."""
+        if not self._joined and (needs_database(item) or "starlette.testclient" in sys.modules):
+            self._stage.on_close(join(self._stage.loop, self._stage.suspended))
+            self._joined = True
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Rewind, when all fixtures of the test are gone and nothing of it is left to come."""
+        try:
+            return (yield)
+        finally:
+            if needs_database(item):
+                self._rewind()
+
+    def _rewind(self) -> None:
+        __tracebackhide__ = True
+        try:
+            if self._stage.config.lifespan == "test":
+                self._stage.stop_serving()
+            self._stage.rewind()
+        except GreenroomError as error:
+            pytest.fail(f"greenroom: {error}", pytrace=False)

@@ -1,0 +1,145 @@
+"""The fixtures. A project may override each of them; none of them asks for another one that a project might override,
+but `client` for `make_client`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import pytest
+from sqlalchemy.orm import Session
+
+from greenroom.errors import AppError, GreenroomError
+from greenroom.plugin.keys import needs_database, stage_key
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from starlette.testclient import TestClient
+    from starlette.types import ASGIApp
+
+    from greenroom.stage import Stage
+
+T = TypeVar("T")
+
+
+class Run(Protocol):
+    """The type of the fixture `run`."""
+
+    def __call__(self, coroutine: Coroutine[Any, Any, T], /) -> T:
+        """Run a coroutine on the application's loop and return its result."""
+        ...
+
+
+@pytest.fixture(autouse=True)
+def _greenroom_overrides(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Put `app.dependency_overrides` back after each test, but for what fixtures of wider scopes did to them."""
+    with request.config.stash[stage_key].keeping_overrides():
+        yield
+
+
+@pytest.fixture
+def _greenroom_database(request: pytest.FixtureRequest) -> Stage:
+    """This process's stage, with a database."""
+    return _with_database(request)
+
+
+@pytest.fixture
+def database_url(_greenroom_database: Stage) -> str:
+    """The URL of this test's database as the application has it, such as `postgresql+asyncpg://…`."""
+    return _greenroom_database.app_url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def sync_database_url(_greenroom_database: Stage) -> str:
+    """The URL of this test's database for a synchronous engine: `postgresql+psycopg://…`."""
+    return _greenroom_database.sync_url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def engine(_greenroom_database: Stage) -> Engine:
+    """A synchronous engine to this test's database, as the application's role."""
+    return _greenroom_database.engine
+
+
+@pytest.fixture
+def session(_greenroom_database: Stage) -> Iterator[Session]:
+    """A synchronous session on this test's database.
+
+    Its commits are real: the application sees what the test has committed, and the reverse. Lazy loading works. What is
+    not committed at the end of the test is rolled back; what is, is rewound.
+    """
+    with Session(_greenroom_database.engine) as session:
+        yield session
+
+
+@pytest.fixture
+def async_session(_greenroom_database: Stage) -> Iterator[AsyncSession]:
+    """An asynchronous session, for services that take one: `run(service.create(async_session, …))`."""
+    session = _greenroom_database.new_async_session()
+    yield session
+    _greenroom_database.run(session.close())
+
+
+@pytest.fixture
+def run(request: pytest.FixtureRequest) -> Run:
+    """Run a coroutine on the application's event loop, wait for it, and return its result."""
+    if needs_database(request.node):
+        return _with_database(request).run
+    return request.config.stash[stage_key].run
+
+
+@pytest.fixture
+def app(_greenroom_database: Stage) -> ASGIApp:
+    """The application. `app.dependency_overrides` are put back after the test."""
+    return _app(_greenroom_database)
+
+
+@pytest.fixture
+def make_client(_greenroom_database: Stage) -> Callable[..., TestClient]:
+    """Make more clients of the application, with other arguments for Starlette's `TestClient`.
+
+    Such as `make_client(raise_server_exceptions=False)`, or one with the headers of another user.
+    """
+    from greenroom.loop.client import Client
+
+    app = _app(_greenroom_database)
+    try:
+        state = _greenroom_database.serve()
+    except AppError as error:
+        # The application's own error is the cause, and pytest shows it with its traceback.
+        raise error from error.__cause__
+    return lambda **options: Client(app, _greenroom_database.loop, state, **options)
+
+
+@pytest.fixture
+def client(make_client: Callable[..., TestClient]) -> TestClient:
+    """A client of the application: Starlette's `TestClient`, on the application's loop, with its lifespan open."""
+    return make_client()
+
+
+def _app(stage: Stage) -> Any:
+    try:
+        return stage.app
+    except AppError as error:
+        raise error from error.__cause__
+
+
+def _with_database(request: pytest.FixtureRequest) -> Stage:
+    """The stage with a database, or the test fails with one message, and the run with it."""
+    __tracebackhide__ = True
+    stage = request.config.stash[stage_key]
+    if not needs_database(request.node):
+        pytest.fail(
+            f"greenroom: the test is marked {stage.config.unit_marker!r}, so it has no database, but it asks for "
+            f"{request.fixturename!r}.\n  → move it to another folder, or take the marker away",
+            pytrace=False,
+        )
+    try:
+        stage.open()
+    except GreenroomError as error:
+        # Every other test would say the same.
+        request.session.shouldfail = "greenroom: there is no database for the tests"
+        pytest.fail(f"greenroom: {error}", pytrace=False)
+    return stage

@@ -1,0 +1,93 @@
+"""What every kind of server does."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Self
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+    from greenroom.config import Config
+    from greenroom.output import Say
+
+_kinds: dict[str, type[Server]] = {}
+
+
+def kinds() -> dict[str, type[Server]]:
+    """The kinds of servers there are, by name."""
+    return dict(_kinds)
+
+
+class Server(ABC):
+    """A Postgres server on which greenroom may create databases.
+
+    Its URL is known before it is started: the application reads the URL of its database when it is imported, and the
+    server starts when the first test needs it.
+
+    Attributes:
+        kind: The name that `engine` in the configuration and `ENGINE=` choose it by.
+        preference: `engine = "auto"` takes the lowest of those that can be had.
+        remedy: What makes it available where it is not.
+        disposable: It goes away with the run, so its databases need not be dropped one by one.
+    """
+
+    kind: ClassVar[str]
+    preference: ClassVar[int]
+    remedy: ClassVar[str]
+    disposable: bool = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _kinds[cls.kind] = cls
+
+    @classmethod
+    @abstractmethod
+    def why_not(cls, config: Config) -> str | None:
+        """Why this kind cannot be had here, or None if it can. Quick, and changes nothing."""
+
+    @classmethod
+    @abstractmethod
+    def for_run(cls, config: Config) -> Self:
+        """The server for one test run: the checkout's own if `up` has started it, else one that ends with the run."""
+
+    @classmethod
+    @abstractmethod
+    def for_checkout(cls, config: Config) -> Self:
+        """The server that `up` starts and keeps, and `down` removes."""
+
+    @classmethod
+    @abstractmethod
+    def join(cls, config: Config, handle: str) -> Self:
+        """The server of a run that another process manages, from that process's `handle`."""
+
+    @property
+    @abstractmethod
+    def handle(self) -> str:
+        """What another process of the run needs for `join`."""
+
+    @property
+    @abstractmethod
+    def admin(self) -> URL:
+        """The maintenance database, as a role that may create databases. Known before `start`."""
+
+    @property
+    @abstractmethod
+    def where(self) -> str:
+        """Where it is, for a person."""
+
+    @abstractmethod
+    def running(self) -> bool:
+        """Whether it answers."""
+
+    @abstractmethod
+    def start(self, say: Say) -> None:
+        """Make sure that it answers, within a bounded time.
+
+        Raises:
+            ServerError: It does not, with the cause.
+        """
+
+    @abstractmethod
+    def stop(self) -> bool:
+        """Stop what this object is to stop, and remove its data. True if there was anything."""

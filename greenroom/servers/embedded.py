@@ -1,0 +1,162 @@
+"""A server from the PostgreSQL programs of a wheel: no Docker, no installation, no network."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Self
+
+from sqlalchemy import URL
+
+from greenroom import checkout
+from greenroom.servers import instance
+from greenroom.servers.base import Server
+from greenroom.servers.instance import Instance
+
+if TYPE_CHECKING:
+    from greenroom.config import Config
+    from greenroom.output import Say
+
+
+_KEPT = "up"
+_CHECKOUT = "checkout"
+
+
+class Embedded(Server):
+    """PostgreSQL's programs, run on data in memory, reached over a Unix socket that only this user can open.
+
+    Args:
+        folder: The server's folder.
+        owned: `stop` removes the server.
+        checkout_root: The checkout that it is kept for, where it outlives the process.
+    """
+
+    kind = "embedded"
+    preference = 90
+    remedy = "pip install 'greenroom[embedded]'"
+
+    def __init__(self, folder: Path, *, owned: bool, checkout_root: Path | None = None) -> None:
+        self._instance = Instance(folder)
+        self._owned = owned
+        self._checkout_root = checkout_root
+        self._lease: IO[str] | None = None
+
+    @classmethod
+    def why_not(cls, config: Config) -> str | None:  # noqa: ARG003 - it is the machine that counts
+        """It can be had where the wheel is installed."""
+        return instance.missing()
+
+    @classmethod
+    def for_run(cls, config: Config) -> Self:
+        """The checkout's server if it runs, else a new one whose folder is this process's."""
+        kept = cls.for_checkout(config)
+        if kept.running():
+            kept._owned = False  # noqa: SLF001 - another object of this class
+            return kept
+        sweep()
+        server = cls(checkout.runtime(config.root) / f"run-{os.getpid()}-{secrets.token_hex(2)}", owned=True)
+        server.disposable = True
+        return server
+
+    @classmethod
+    def for_checkout(cls, config: Config) -> Self:
+        """The server in the checkout's folder `up`."""
+        return cls(checkout.runtime(config.root) / _KEPT, owned=True, checkout_root=config.root)
+
+    @classmethod
+    def join(cls, config: Config, handle: str) -> Self:  # noqa: ARG003 - the folder says it all
+        """The server in the folder that the managing process named."""
+        server = cls(Path(handle), owned=False)
+        server.disposable = Path(handle).name != _KEPT
+        return server
+
+    @property
+    def handle(self) -> str:
+        """The folder. Whoever asks is to be joined, so from here on it is this process's to remove."""
+        self._take_lease()
+        return str(self._instance.folder)
+
+    @property
+    def admin(self) -> URL:
+        """The maintenance database as the superuser, over the socket."""
+        return URL.create(
+            "postgresql+psycopg",
+            username=instance.SUPERUSER,
+            database="postgres",
+            query={"host": str(self._instance.folder)},
+        )
+
+    @property
+    def where(self) -> str:
+        """The folder, and the process where there is one."""
+        pid = self._instance.pid
+        return f"{self._instance.folder}" + (f" (process {pid})" if pid else "")
+
+    def running(self) -> bool:
+        """Whether it listens on its socket."""
+        return self._instance.answers()
+
+    def start(self, say: Say) -> None:
+        """Start it, initialising the data directory first if it is new."""
+        self._take_lease()
+        self._instance.start(say)
+        if self._checkout_root is not None:
+            (self._instance.folder / _CHECKOUT).write_text(str(self._checkout_root))
+
+    def stop(self) -> bool:
+        """Stop the server and remove all that is in its folder, if this object owns it."""
+        if not self._owned:
+            return False
+        found = self._instance.remove()
+        _tidy(self._instance.folder.parent)
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
+        return found
+
+    def _take_lease(self) -> None:
+        """Tell other processes that this run is alive, until it ends in whatever way."""
+        if self._owned and self.disposable and self._lease is None:
+            self._lease = _lease(self._instance.folder)
+
+
+def sweep() -> int:
+    """Remove the servers of runs that were killed, and those of checkouts that are gone. Returns how many.
+
+    A run holds a lock on a file in its folder, which the system lets go of when the run ends in whatever way.
+    """
+    swept = 0
+    for neighbour in checkout.neighbours():
+        for folder in neighbour.glob("run-*"):
+            lease = _lease(folder)
+            if lease is not None:
+                with lease:
+                    swept += Instance(folder).remove()
+        named = neighbour / _KEPT / _CHECKOUT
+        if named.exists() and not Path(named.read_text()).exists():
+            swept += Instance(named.parent).remove()
+        _tidy(neighbour)
+    return swept
+
+
+def _lease(folder: Path) -> IO[str] | None:
+    """The lock of a run's folder, or None while another process holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / "lease").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
+
+
+def _tidy(folder: Path) -> None:
+    """Remove a checkout's folder, and the user's, if nothing is left in them."""
+    for path in (folder, folder.parent):
+        try:
+            path.rmdir()
+        except OSError:
+            return

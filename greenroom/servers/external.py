@@ -1,0 +1,134 @@
+"""A server that somebody else runs: a service in CI, or a shared one. Its admin URL comes from the environment."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from typing import TYPE_CHECKING, Self
+
+import psycopg
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from greenroom.errors import RefusedError, ServerError
+from greenroom.servers.base import Server
+from greenroom.urls import conninfo, redacted
+
+if TYPE_CHECKING:
+    from greenroom.config import Config
+    from greenroom.output import Say
+
+
+class External(Server):
+    """The server that the environment variable `server_url` (by default GREENROOM_SERVER_URL) names.
+
+    Greenroom creates databases on it and drops only those. The database that the URL names is connected to for these
+    commands and never written to.
+    """
+
+    kind = "external"
+    preference = 10
+    remedy = "set GREENROOM_SERVER_URL to an admin URL, such as postgresql://postgres:…@localhost:5432/postgres"
+
+    _TIMEOUT = 5
+    """Seconds to wait for a connection."""
+
+    def __init__(self, config: Config) -> None:
+        self._variable = config.server_url
+        text = os.environ.get(config.server_url, "")
+        try:
+            url = make_url(text)
+        except ArgumentError:
+            # The text is not shown: whatever it is, it may hold a password.
+            raise ServerError(f"{config.server_url} is not a URL.", hint=self.remedy) from None
+        if url.drivername.partition("+")[0] not in ("postgresql", "postgres"):
+            raise ServerError(
+                f"{config.server_url} must be a postgresql:// URL. Found scheme: {url.drivername}.", hint=self.remedy
+            )
+        self._admin = url.set(drivername="postgresql+psycopg", database=url.database or "postgres")
+        _refuse_remote(self._admin, config)
+
+    @classmethod
+    def why_not(cls, config: Config) -> str | None:
+        """It can be had where the variable is set."""
+        return None if os.environ.get(config.server_url) else f"{config.server_url} is not set"
+
+    @classmethod
+    def for_run(cls, config: Config) -> Self:
+        """The server of the environment."""
+        return cls(config)
+
+    @classmethod
+    def for_checkout(cls, config: Config) -> Self:
+        """The server of the environment."""
+        return cls(config)
+
+    @classmethod
+    def join(cls, config: Config, handle: str) -> Self:  # noqa: ARG003 - the environment says it all
+        """The server of the environment, which all processes of the run share."""
+        return cls(config)
+
+    @property
+    def handle(self) -> str:
+        """Nothing: the environment says it all."""
+        return ""
+
+    @property
+    def admin(self) -> URL:
+        """The URL from the environment."""
+        return self._admin
+
+    @property
+    def where(self) -> str:
+        """The URL, without its password."""
+        return redacted(self._admin)
+
+    def running(self) -> bool:
+        """Whether it accepts a connection."""
+        try:
+            self._connect()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def start(self, say: Say) -> None:  # noqa: ARG002 - there is nothing to report
+        """Check that it answers; somebody else starts it."""
+        try:
+            self._connect()
+        except psycopg.OperationalError as error:
+            raise ServerError(
+                f"The server that {self._variable} names does not answer ({self.where}): {_plain(error)}.",
+                hint="start it, or correct the URL; ENGINE=embedded does without it",
+            ) from None
+
+    def stop(self) -> bool:
+        """Leave it alone: it is not ours."""
+        return False
+
+    def _connect(self) -> None:
+        psycopg.connect(conninfo(self._admin), connect_timeout=self._TIMEOUT).close()
+
+
+def _refuse_remote(url: URL, config: Config) -> None:
+    """Refuse a server on another machine, unless the configuration names its host."""
+    hosts = url.query.get("host") or url.host or ""
+    for host in hosts if isinstance(hosts, tuple) else (hosts,):
+        if not _local(host) and host not in config.allowed_hosts:
+            raise RefusedError(
+                f"{config.server_url} names the host {host!r}, which is not this machine. Greenroom uses another "
+                f"machine's server only where the configuration names it.",
+                hint=f'if it is a test server: allowed_hosts = ["{host}"] in [tool.greenroom]',
+            )
+
+
+def _local(host: str) -> bool:
+    if not host or host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _plain(error: psycopg.Error) -> str:
+    return " ".join(str(error).split()).rstrip(".")

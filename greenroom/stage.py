@@ -1,0 +1,307 @@
+"""All that one process of a test run has: its server, its database, its loop, its application.
+
+    config ─► server ─► template ─► worker database ─► one loop ─► test ─► rewind
+
+Nothing is started before a test needs it. What the application must know when it is imported, the URL of its database,
+is known before: the names are chosen first, and the things made under them later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from sqlalchemy import URL, Engine, create_engine
+
+from greenroom import guard, servers
+from greenroom.database import template
+from greenroom.database.clone import Clone, name_for
+from greenroom.errors import AppError, GreenroomError
+from greenroom.loop import Loop
+from greenroom.loop.lifespan import Lifespan
+from greenroom.servers.base import Server, kinds
+from greenroom.urls import environment, for_driver
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from starlette.types import ASGIApp
+
+    from greenroom.config import Config
+    from greenroom.output import Say
+
+T = TypeVar("T")
+
+_RUN: Final = "GREENROOM_RUN"
+"""Environment variable that tells a run's workers what the managing process has chosen."""
+
+
+class Stage:
+    """What one process of a run has. Use `begin`.
+
+    Args:
+        config: The project.
+        server: The server, not necessarily started.
+        why: Why that kind of server was chosen.
+        run: A short token of the run.
+        worker: The worker's name, or `main`.
+        say: Takes lines for the user.
+    """
+
+    def __init__(self, config: Config, server: Server, *, why: str, run: str, worker: str, say: Say) -> None:
+        self.config = config
+        self.server = server
+        self.why = why
+        self.run_token = run
+        self.name = name_for(run, worker)
+        self.loop = Loop()
+        self._say = say
+        self._clone: Clone | None = None
+        self._failure: GreenroomError | None = None
+        self._engine: Engine | None = None
+        self._app: ASGIApp | None = None
+        self._lifespan: Lifespan | None = None
+        self._state: dict[str, Any] = {}
+        self._overrides: dict[Any, Any] = {}
+        self._undo = contextlib.ExitStack()
+        self.app_url = template.app_url(config, server, self.name)
+
+    @classmethod
+    def begin(cls, config: Config, say: Say) -> Self:
+        """Choose the server and the names, and set the application's environment. Starts nothing.
+
+        Raises:
+            ServerError: No server can be had here.
+        """
+        told = _told(config)
+        if told is not None:
+            server = kinds()[told["kind"]].join(config, told["handle"])
+            stage = cls(
+                config, server, why=told["why"], run=told["run"], worker=os.environ["PYTEST_XDIST_WORKER"], say=say
+            )
+        else:
+            kind, why = servers.choose(config)
+            stage = cls(config, kind.for_run(config), why=why, run=secrets.token_hex(4), worker="main", say=say)
+        stage._set_environment()
+        return stage
+
+    # -- the database ------------------------------------------------------------------------------------------------
+
+    @property
+    def in_use(self) -> bool:
+        """Whether this process has a database by now."""
+        return self._clone is not None
+
+    @property
+    def sync_url(self) -> URL:
+        """This process's database as the application's role, for psycopg."""
+        return for_driver(self.app_url, "postgresql+psycopg")
+
+    @property
+    def admin_url(self) -> URL:
+        """This process's database as the admin, for psycopg."""
+        return self.server.admin.set(database=self.name)
+
+    @property
+    def engine(self) -> Engine:
+        """A synchronous engine to the database."""
+        if self._engine is None:
+            self._engine = create_engine(self.sync_url)
+        return self._engine
+
+    def open(self) -> None:
+        """Have a database: start the server, build the template, clone it. Quick when it is there.
+
+        Raises:
+            GreenroomError: It cannot be had. Asked again, it says the same without trying again.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._clone is None:
+            try:
+                self._clone = self._opened()
+            except GreenroomError as error:
+                self._failure = error
+                raise
+
+    def _opened(self) -> Clone:
+        if not self.server.running():
+            self.server.start(self._say)
+        name = template.ensure(self.config, self.server, self._say)
+        return Clone(self.config, self.server, template=name, name=self.name)
+
+    def rewind(self) -> None:
+        """Bring the database back to the template's state after a test.
+
+        Raises:
+            LeftoverError: The test left a transaction open.
+            RewindError: The database could not be rewound.
+        """
+        if self._clone is not None and self._clone.rewind().schema_changed:
+            self.renew()
+
+    def renew(self) -> None:
+        """Clone the database afresh under the same name. Pools that were connected to it connect anew."""
+        if self._clone is not None:
+            self.loop.dispose_engines()
+            self._clone.renew()
+
+    # -- the application ---------------------------------------------------------------------------------------------
+
+    @property
+    def app(self) -> ASGIApp:
+        """The ASGI application, imported when first asked for.
+
+        Raises:
+            AppError: It does not import.
+        """
+        if self._app is None:
+            self._app = load(self.config.app, "app")
+            self._overrides = _overrides(self._app)
+        return self._app
+
+    @contextlib.contextmanager
+    def keeping_overrides(self) -> Iterator[None]:
+        """Put back what is changed in the application's `dependency_overrides` meanwhile.
+
+        An application that is imported meanwhile is remembered as it was right after that.
+        """
+        module, _, name = self.config.app.partition(":")
+        if self._app is None and module in sys.modules and not name.endswith("()"):
+            self._app = getattr(sys.modules[module], name, None)
+        self._overrides = _overrides(self._app)
+        yield
+        overrides = getattr(self._app, "dependency_overrides", None)
+        if overrides is not None and overrides != self._overrides:
+            overrides.clear()
+            overrides.update(self._overrides)
+
+    def serve(self) -> dict[str, Any]:
+        """Have the application started up. Returns the state that its lifespan left.
+
+        Raises:
+            AppError: It does not start up.
+        """
+        if self._lifespan is None:
+            self._state = {}
+            lifespan = Lifespan(self.loop, self.app, self._state)
+            try:
+                lifespan.start()
+            except Exception as error:
+                raise AppError(
+                    f"The application {self.config.app} does not start up: {type(error).__name__}: {error}."
+                ) from error
+            self._lifespan = lifespan
+        return self._state
+
+    def stop_serving(self) -> None:
+        """Shut the application down, if it was started up."""
+        lifespan, self._lifespan = self._lifespan, None
+        if lifespan is not None:
+            lifespan.stop()
+
+    @contextlib.contextmanager
+    def suspended(self, app: Any) -> Iterator[None]:
+        """Keep the application's lifespan from being open twice while a test holds it open itself."""
+        if app is self._app:
+            self.stop_serving()
+        yield
+
+    def new_async_session(self) -> AsyncSession:
+        """A session on the loop: the application's own kind, if the configuration names its factory."""
+        from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+        if self.config.session_factory is not None:
+            session: AsyncSession = load(self.config.session_factory, "session_factory")()
+            return session
+        if not hasattr(self, "_async_engine"):
+            self._async_engine = create_async_engine(self.app_url)
+        # As applications commonly have it: their services return objects after a commit.
+        return AsyncSession(self._async_engine, expire_on_commit=False)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and wait for it; see `Loop.run`."""
+        return self.loop.run(coroutine)
+
+    # -- beginning and end -------------------------------------------------------------------------------------------
+
+    def on_close(self, undo: Callable[[], Any]) -> None:
+        """Have something undone at the end."""
+        self._undo.callback(undo)
+
+    def close(self) -> None:
+        """Undo everything, in the opposite order, going on where a step fails."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.server.stop)
+            if self._clone is not None:
+                stack.callback(self._clone.close)
+            if self._engine is not None:
+                stack.callback(self._engine.dispose)
+            stack.callback(self.loop.close)
+            stack.callback(self.stop_serving)
+            stack.push(self._undo)
+
+    def _set_environment(self) -> None:
+        changes = environment(self.app_url, self.config.database_url, self.config.environment)
+        if _told(self.config) is None:
+            changes[_RUN] = json.dumps({
+                "root": str(self.config.root),
+                "process": os.getpid(),
+                "kind": self.server.kind,
+                "handle": self.server.handle,
+                "run": self.run_token,
+                "why": self.why,
+            })  # fmt: skip
+        for name, value in changes.items():
+            before = os.environ.get(name)
+            os.environ[name] = value
+            self.on_close(
+                lambda name=name, before=before: os.environ.pop(name) if before is None else os.environ.update({name: before})
+            )
+        self.on_close(
+            guard.install(
+                allowed={self.name, str(self.server.admin.database), *self.config.other_databases},
+                variable=self.config.database_url,
+            )
+        )
+
+
+def _overrides(app: Any) -> dict[Any, Any]:
+    return dict(getattr(app, "dependency_overrides", {}))
+
+
+def _told(config: Config) -> dict[str, Any] | None:
+    """What the managing process of this run has chosen, if this process is a worker of it.
+
+    Not so a pytest that a test starts, which finds the same environment: its parent is the worker.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ or _RUN not in os.environ:
+        return None
+    told: dict[str, Any] = json.loads(os.environ[_RUN])
+    return told if told["process"] == os.getppid() and told["root"] == str(config.root) else None
+
+
+def load(target: str, key: str) -> Any:
+    """The object that an import string names; with `()` at its end, what calling it returns.
+
+    Args:
+        target: `package.module:name`.
+        key: Where the configuration says so, for the message.
+
+    Raises:
+        AppError: It cannot be imported.
+    """
+    module, _, name = target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name.removesuffix("()"))
+        return found() if name.endswith("()") else found
+    except Exception as error:
+        raise AppError(
+            f"{target} cannot be imported: {type(error).__name__}: {error}.",
+            hint=f"[tool.greenroom] {key} names it; python -c 'import {module}' shows the whole error",
+        ) from error
