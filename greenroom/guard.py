@@ -26,6 +26,8 @@ def install(*, allowed: Collection[str], variable: str) -> Callable[[], None]:
     """
 
     def check(dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
+        # The arguments hold a password, which pytest would print with this frame.
+        __tracebackhide__ = True
         database = parameters.get("database") or parameters.get("dbname")
         if dialect.name != "postgresql" or database in allowed:
             return

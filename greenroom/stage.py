@@ -25,6 +25,7 @@ from greenroom.database.clone import Clone, name_for
 from greenroom.errors import AppError, GreenroomError
 from greenroom.loop import Loop
 from greenroom.loop.lifespan import Lifespan
+from greenroom.places import explained, indented
 from greenroom.servers.base import Server, kinds
 from greenroom.urls import environment, for_driver
 
@@ -148,7 +149,7 @@ class Stage:
     def renew(self) -> None:
         """Clone the database afresh under the same name. Pools that were connected to it connect anew."""
         if self._clone is not None:
-            self.loop.dispose_engines()
+            self.loop.dispose_engines(self.name)
             self._clone.renew()
 
     # -- the application ---------------------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ class Stage:
             AppError: It does not import.
         """
         if self._app is None:
-            self._app = load(self.config.app, "app")
+            self._app = load(self.config, "app")
             self._overrides = _overrides(self._app)
         return self._app
 
@@ -185,7 +186,7 @@ class Stage:
         """Have the application started up. Returns the state that its lifespan left.
 
         Raises:
-            AppError: It does not start up.
+            Exception: What the application raised while it started up, with its own traceback.
         """
         if self._lifespan is None:
             self._state = {}
@@ -193,9 +194,8 @@ class Stage:
             try:
                 lifespan.start()
             except Exception as error:
-                raise AppError(
-                    f"The application {self.config.app} does not start up: {type(error).__name__}: {error}."
-                ) from error
+                error.add_note(f"while {self.config.app} started up")
+                raise
             self._lifespan = lifespan
         return self._state
 
@@ -217,7 +217,7 @@ class Stage:
         from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
         if self.config.session_factory is not None:
-            session: AsyncSession = load(self.config.session_factory, "session_factory")()
+            session: AsyncSession = load(self.config, "session_factory")()
             return session
         if not hasattr(self, "_async_engine"):
             self._async_engine = create_async_engine(self.app_url)
@@ -286,22 +286,23 @@ def _told(config: Config) -> dict[str, Any] | None:
     return told if told["process"] == os.getppid() and told["root"] == str(config.root) else None
 
 
-def load(target: str, key: str) -> Any:
-    """The object that an import string names; with `()` at its end, what calling it returns.
+def load(config: Config, key: str) -> Any:
+    """The object that an import string of the configuration names; with `()` at its end, what calling it returns.
 
     Args:
-        target: `package.module:name`.
-        key: Where the configuration says so, for the message.
+        config: The project.
+        key: The setting.
 
     Raises:
         AppError: It cannot be imported.
     """
+    target: str = getattr(config, key)
     module, _, name = target.partition(":")
     try:
         found = getattr(importlib.import_module(module), name.removesuffix("()"))
         return found() if name.endswith("()") else found
     except Exception as error:
         raise AppError(
-            f"{target} cannot be imported: {type(error).__name__}: {error}.",
-            hint=f"[tool.greenroom] {key} names it; python -c 'import {module}' shows the whole error",
+            f"{target} cannot be imported.\n{indented(explained(error, config.root))}",
+            hint=f"[tool.greenroom] {key} names it",
         ) from error

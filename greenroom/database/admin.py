@@ -124,7 +124,14 @@ class Admin:
         return None
 
     def create(
-        self, name: str, kind: Kind, *, owner: str, checkout: str, template: str | None = None, **details: Any
+        self,
+        name: str,
+        kind: Kind,
+        *,
+        owner: str,
+        checkout: str,
+        template: str | None = None,
+        details: dict[str, Any] | None = None,
     ) -> None:
         """Create a database and mark it.
 
@@ -149,7 +156,7 @@ class Admin:
             "oid": row and row[0],
             "checkout": checkout,
             "locked_in": self._url.database,
-            "details": details,
+            "details": details or {},
         }
         self._connection.execute(
             sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), json.dumps({_MARK: mark}))
@@ -248,20 +255,26 @@ class Admin:
     # -- locks -------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def lock(self, subject: str, *, wait: bool = True) -> Iterator[bool]:
-        """Hold the lock on a database's name, or on another subject. The value says whether it was had."""
-        key = _key(subject)
+    def lock(self, subject: str, *, wait: bool = True, shared: bool = False) -> Iterator[bool]:
+        """Hold the lock on a database's name, or on another subject. The value says whether it was had.
+
+        Args:
+            subject: What is locked.
+            wait: Wait for it. Otherwise the value is False if somebody else holds it.
+            shared: Let others hold it at the same time, if they hold it shared, too.
+        """
+        key, suffix = _key(subject), "_shared" if shared else ""
         if wait:
-            self._connection.execute("SELECT pg_advisory_lock(%s)", [key])
+            self._connection.execute(f"SELECT pg_advisory_lock{suffix}(%s)", [key])
             had = True
         else:
-            row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone()
+            row = self._connection.execute(f"SELECT pg_try_advisory_lock{suffix}(%s)", [key]).fetchone()
             had = bool(row and row[0])
         try:
             yield had
         finally:
             if had and not self._connection.closed:
-                self._connection.execute("SELECT pg_advisory_unlock(%s)", [key])
+                self._connection.execute(f"SELECT pg_advisory_unlock{suffix}(%s)", [key])
 
     def hold(self, subject: str) -> None:
         """Take a lock and keep it until this connection ends."""

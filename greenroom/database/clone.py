@@ -74,12 +74,13 @@ class Clone:
         self._admin.close()
 
     def _create(self) -> None:
-        # A shared lock would do against a template that is being pruned; see template.prune.
-        self._admin.create(
-            self.name,
-            "run",
-            owner=self._config.role,
-            checkout=checkout.identity(self._config.root),
-            template=self._template,
-        )
+        # Shared: others may clone it as well meanwhile, but nobody may drop it.
+        with self._admin.lock(self._template, shared=True):
+            self._admin.create(
+                self.name,
+                "run",
+                owner=self._config.role,
+                checkout=checkout.identity(self._config.root),
+                template=self._template,
+            )
         self._admin.set_for(self.name, lock_timeout=LOCK_TIMEOUT)

@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from greenroom import guard, urls
 from greenroom.config import Config, find
 from greenroom.errors import GreenroomError, TemplateError
+from greenroom.places import explained, indented
 
 if TYPE_CHECKING:
     import psycopg
@@ -55,7 +56,7 @@ def run(config: Config, url: URL) -> None:
     )
     if done.returncode:
         raise TemplateError(
-            f"The schema could not be built.\n{_indented(done.stdout)}",
+            f"The schema could not be built.\n{indented(done.stdout)}",
             hint="correct it, then: greenroom migrate (GREENROOM_TRACEBACK=1 shows the whole traceback)",
         )
 
@@ -72,7 +73,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - whatever a migration raises is shown to the user
         if os.environ.get("GREENROOM_TRACEBACK"):
             traceback.print_exc()
-        sys.exit(_explained(error, config.root))
+        sys.exit(str(error) if isinstance(error, GreenroomError) else explained(error, config.root))
 
 
 def build(config: Config, url: URL) -> None:
@@ -118,23 +119,6 @@ def _execute(connection: Connection, path: Path) -> None:
 def _load(target: str) -> Any:
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
-
-
-def _explained(error: Exception, root: Path) -> str:
-    """The error in a few lines: its kind and text, and the places in the project's own files."""
-    if isinstance(error, GreenroomError):
-        return str(error)
-    places = [
-        f"{os.path.relpath(frame.filename, root)}:{frame.lineno}: {frame.line}"
-        for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename).is_relative_to(root) and "site-packages" not in frame.filename
-    ]
-    lines = [*places, f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]
-    return "\n".join(lines)
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.strip().splitlines()[-30:])
 
 
 if __name__ == "__main__":

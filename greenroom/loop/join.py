@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from greenroom.loop.lifespan import Lifespan
+from greenroom.loop.thread import instances
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -31,7 +32,7 @@ def join(loop: Loop, suspended: Callable[[Any], AbstractContextManager[None]]) -
     Returns:
         What undoes it.
     """
-    from starlette.testclient import TestClient
+    from starlette.testclient import TestClient, _TestClientTransport
 
     stock_factory, stock_enter = TestClient._portal_factory, TestClient.__enter__  # noqa: SLF001 - the seam
 
@@ -58,6 +59,10 @@ def join(loop: Loop, suspended: Callable[[Any], AbstractContextManager[None]]) -
             self.exit_stack = stack.pop_all()
         return self
 
+    for made in instances(TestClient):
+        # Its transport holds on to the factory that it was made with.
+        if isinstance(made._transport, _TestClientTransport):  # noqa: SLF001
+            made._transport.portal_factory = portal_factory.__get__(made)  # noqa: SLF001
     TestClient._portal_factory = portal_factory  # type: ignore[method-assign,assignment]  # noqa: SLF001
     TestClient.__enter__ = enter  # type: ignore[method-assign,assignment]
 

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from sqlalchemy import Engine
 
 T = TypeVar("T")
 
@@ -82,18 +83,26 @@ class Loop:
         self._stack.close()
         self._portal = self._loop = None
 
-    def dispose_engines(self) -> None:
-        """Close the pooled connections of all engines of the process, asynchronous ones on their loop.
+    def dispose_engines(self, database: str | None = None) -> None:
+        """Close the pooled connections of the process's SQLAlchemy engines, asynchronous ones on their loop.
 
         The engines stay usable: the next checkout connects anew.
+
+        Args:
+            database: Only of engines to this database, synchronous ones included; by default all asynchronous ones.
         """
         if "sqlalchemy.ext.asyncio" in sys.modules:
             from sqlalchemy.ext.asyncio import AsyncEngine
 
-            for engine in _instances(AsyncEngine):
-                self.run(engine.dispose())
+            for engine in instances(AsyncEngine):
+                if database in (None, engine.url.database):
+                    self.run(engine.dispose())
+        if database is not None:
+            for sync_engine in instances(Engine):
+                if sync_engine.url.database == database and not sync_engine.dialect.is_async:
+                    sync_engine.dispose()
 
 
-def _instances(kind: type[T]) -> list[T]:
+def instances(kind: type[T]) -> list[T]:
     """All objects of a type or its subtypes. By type(), since isinstance() wakes up proxies and mocks."""
     return [found for found in gc.get_objects() if issubclass(type(found), kind)]

@@ -87,9 +87,12 @@ class Hooks:
 
     def _rewind(self) -> None:
         __tracebackhide__ = True
+        message = ""
         try:
             if self._stage.config.lifespan == "test":
                 self._stage.stop_serving()
             self._stage.rewind()
         except GreenroomError as error:
-            pytest.fail(f"greenroom: {error}", pytrace=False)
+            message = str(error)
+        if message:
+            pytest.fail(f"greenroom: {message}", pytrace=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import pytest
 from sqlalchemy.orm import Session
 
-from greenroom.errors import AppError, GreenroomError
+from greenroom.errors import GreenroomError
 from greenroom.plugin.keys import needs_database, stage_key
 
 if TYPE_CHECKING:
@@ -91,25 +91,21 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 
 @pytest.fixture
-def app(_greenroom_database: Stage) -> ASGIApp:
+def app(request: pytest.FixtureRequest, _greenroom_database: Stage) -> ASGIApp:
     """The application. `app.dependency_overrides` are put back after the test."""
-    return _app(_greenroom_database)
+    return _app(request, _greenroom_database)
 
 
 @pytest.fixture
-def make_client(_greenroom_database: Stage) -> Callable[..., TestClient]:
+def make_client(request: pytest.FixtureRequest, _greenroom_database: Stage) -> Callable[..., TestClient]:
     """Make more clients of the application, with other arguments for Starlette's `TestClient`.
 
     Such as `make_client(raise_server_exceptions=False)`, or one with the headers of another user.
     """
     from greenroom.loop.client import Client
 
-    app = _app(_greenroom_database)
-    try:
-        state = _greenroom_database.serve()
-    except AppError as error:
-        # The application's own error is the cause, and pytest shows it with its traceback.
-        raise error from error.__cause__
+    app = _app(request, _greenroom_database)
+    state = _greenroom_database.serve()
     return lambda **options: Client(app, _greenroom_database.loop, state, **options)
 
 
@@ -119,27 +115,31 @@ def client(make_client: Callable[..., TestClient]) -> TestClient:
     return make_client()
 
 
-def _app(stage: Stage) -> Any:
-    try:
-        return stage.app
-    except AppError as error:
-        raise error from error.__cause__
+def _app(request: pytest.FixtureRequest, stage: Stage) -> Any:
+    __tracebackhide__ = True
+    return _or_end_the_run(request, lambda: stage.app, "the application cannot be imported")
 
 
 def _with_database(request: pytest.FixtureRequest) -> Stage:
-    """The stage with a database, or the test fails with one message, and the run with it."""
     __tracebackhide__ = True
     stage = request.config.stash[stage_key]
     if not needs_database(request.node):
         pytest.fail(
-            f"greenroom: the test is marked {stage.config.unit_marker!r}, so it has no database, but it asks for "
-            f"{request.fixturename!r}.\n  → move it to another folder, or take the marker away",
+            f"greenroom: the test is marked {stage.config.unit_marker!r}, so it has no database, but it asks for one.\n"
+            f"  → move it to another folder, or take the marker away",
             pytrace=False,
         )
-    try:
-        stage.open()
-    except GreenroomError as error:
-        # Every other test would say the same.
-        request.session.shouldfail = "greenroom: there is no database for the tests"
-        pytest.fail(f"greenroom: {error}", pytrace=False)
+    _or_end_the_run(request, stage.open, "there is no database for the tests")
     return stage
+
+
+def _or_end_the_run(request: pytest.FixtureRequest, action: Callable[[], T], why: str) -> T:
+    """What the action returns. If it fails, so does the test, and the run ends: every other test would say the same."""
+    __tracebackhide__ = True
+    message = ""
+    try:
+        return action()
+    except GreenroomError as error:
+        message = str(error)
+    request.session.shouldfail = f"greenroom: {why}"
+    pytest.fail(f"greenroom: {message}", pytrace=False)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from greenroom.errors import ConfigError, ServerError
 from greenroom.servers.base import Server, kinds
+from greenroom.servers.instance import program
 
 if TYPE_CHECKING:
     from greenroom.config import Config
 
-__all__ = ["Server", "choose"]
+__all__ = ["Server", "choose", "program"]
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

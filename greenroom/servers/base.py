@@ -89,5 +89,9 @@ class Server(ABC):
         """
 
     @abstractmethod
-    def stop(self) -> bool:
-        """Stop what this object is to stop, and remove its data. True if there was anything."""
+    def stop(self) -> None:
+        """The run is over: stop the server and remove its data, if it was the run's own."""
+
+    @abstractmethod
+    def remove(self, say: Say) -> bool:
+        """Remove all that there is of this checkout, whoever started it. True if there was anything."""

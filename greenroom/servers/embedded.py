@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -105,16 +106,25 @@ class Embedded(Server):
         if self._checkout_root is not None:
             (self._instance.folder / _CHECKOUT).write_text(str(self._checkout_root))
 
-    def stop(self) -> bool:
-        """Stop the server and remove all that is in its folder, if this object owns it."""
-        if not self._owned:
-            return False
-        found = self._instance.remove()
-        _tidy(self._instance.folder.parent)
+    def stop(self) -> None:
+        """Stop the server and remove all that is in its folder, if it is this run's own."""
+        if self._owned:
+            self._instance.remove()
+            _tidy(self._instance.folder.parent)
         if self._lease is not None:
             self._lease.close()
             self._lease = None
-        return found
+
+    def remove(self, say: Say) -> bool:
+        """Remove the server that was kept for this checkout, and what dead runs left."""
+        swept = sweep()
+        if swept:
+            say(f"removed {swept} server(s) of runs that were killed")
+        found = self._instance.remove()
+        if found:
+            say(f"stopped, and removed {self._instance.folder}")
+        _tidy(self._instance.folder.parent)
+        return found or bool(swept)
 
     def _take_lease(self) -> None:
         """Tell other processes that this run is alive, until it ends in whatever way."""
@@ -156,7 +166,5 @@ def _lease(folder: Path) -> IO[str] | None:
 def _tidy(folder: Path) -> None:
     """Remove a checkout's folder, and the user's, if nothing is left in them."""
     for path in (folder, folder.parent):
-        try:
+        with contextlib.suppress(OSError):
             path.rmdir()
-        except OSError:
-            return

@@ -10,6 +10,8 @@ import psycopg
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from greenroom import checkout
+from greenroom.database.admin import Admin
 from greenroom.errors import RefusedError, ServerError
 from greenroom.servers.base import Server
 from greenroom.urls import conninfo, redacted
@@ -35,6 +37,7 @@ class External(Server):
 
     def __init__(self, config: Config) -> None:
         self._variable = config.server_url
+        self._checkout = checkout.identity(config.root)
         text = os.environ.get(config.server_url, "")
         try:
             url = make_url(text)
@@ -101,9 +104,24 @@ class External(Server):
                 hint="start it, or correct the URL; ENGINE=embedded does without it",
             ) from None
 
-    def stop(self) -> bool:
+    def stop(self) -> None:
         """Leave it alone: it is not ours."""
-        return False
+
+    def remove(self, say: Say) -> bool:
+        """Drop this checkout's databases that are not in use; the server is not ours."""
+        if not self.running():
+            return False
+        dropped = False
+        with Admin(self._admin) as admin:
+            for database in admin.databases():
+                if database.checkout != self._checkout:
+                    continue
+                with admin.lock(database.name, wait=False) as free:
+                    if free:
+                        admin.drop(database.name)
+                        say(f"dropped {database.name}")
+                        dropped = True
+        return dropped
 
     def _connect(self) -> None:
         psycopg.connect(conninfo(self._admin), connect_timeout=self._TIMEOUT).close()
@@ -131,4 +149,4 @@ def _local(host: str) -> bool:
 
 
 def _plain(error: psycopg.Error) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+    return " ".join(str(error).partition("\n\tIs the server")[0].split()).rstrip(".")

@@ -20,6 +20,7 @@ import psutil
 from greenroom import checkout
 from greenroom.errors import ServerError
 from greenroom.output import Say, timed
+from greenroom.places import indented
 
 SUPERUSER: Final = "postgres"
 
@@ -180,7 +181,7 @@ class _Tools:
             if log and log.exists():
                 said += log.read_text(errors="replace")
             raise ServerError(
-                f"{program} failed with exit code {done.returncode}:\n{_last_lines(said)}", hint="greenroom doctor"
+                f"{program} failed with exit code {done.returncode}:\n{indented(said, last=12)}", hint="greenroom doctor"
             )
 
 
@@ -190,6 +191,13 @@ def missing() -> str | None:
         _package()
     except ServerError as error:
         return error.message
+    return None
+
+
+def program(name: str) -> str | None:
+    """The path of one of PostgreSQL's programs in the wheel, or None where it is not installed."""
+    with contextlib.suppress(ServerError):
+        return shutil.which(name, path=_package() / "pginstall" / "bin")
     return None
 
 
@@ -231,6 +239,3 @@ def _copy(package: Path, target: Path) -> Path:
 def _quoted(value: str) -> str:
     return "'" + value.replace("'", "'\\''") + "'"
 
-
-def _last_lines(text: str, count: int = 12) -> str:
-    return "\n".join(f"    {line}" for line in text.strip().splitlines()[-count:]) or "    (it said nothing)"

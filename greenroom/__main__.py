@@ -1,0 +1,7 @@
+"""`python -m greenroom`: the command line."""
+
+import sys
+
+from greenroom.cli import main
+
+sys.exit(main())

@@ -1,0 +1,128 @@
+"""The commands about databases: migrate, url, psql, exec."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+
+from greenroom import checkout, servers, urls
+from greenroom.config import Config
+from greenroom.database import fingerprint, template
+from greenroom.database.admin import PREFIX, Admin
+from greenroom.database.clone import Clone, name_for
+from greenroom.errors import ServerError
+from greenroom.output import Console
+from greenroom.servers.base import Server
+
+
+def migrate(config: Config, options: argparse.Namespace, console: Console) -> int:
+    """Build the template on the checkout's server, unless it is up to date."""
+    server = _running(config)
+    with Admin(server.admin) as admin:
+        version = admin.version
+        name = template.name_of(fingerprint.of(config, server_version=version))
+        found = admin.find(name)
+    there = found is not None and found.complete
+    if options.status:
+        for subject, content in fingerprint.parts(config, server_version=version):
+            print(f"{hashlib.sha256(content).hexdigest()[:16]}  {subject}")
+        print(f"{name}: {'up to date' if there else 'to be built by the next run'}")
+    elif there:
+        console.say(f"up to date: {name}")
+    else:
+        console.say(f"ready: {template.ensure(config, server, console.say)}")
+    return 0
+
+
+def url(config: Config, options: argparse.Namespace, console: Console) -> int:
+    """Print the URL of the checkout's database for people."""
+    server = _running(config)
+    found = template.app_url(config, server, _shell(config, server, console))
+    if options.libpq:
+        print(urls.conninfo(found))
+    else:
+        found = urls.for_driver(found, "postgresql+psycopg") if options.sync else found
+        print(found.render_as_string(hide_password=False))
+    return 0
+
+
+def psql(config: Config, options: argparse.Namespace, console: Console) -> int:
+    """Open psql on the checkout's database for people."""
+    server = _running(config)
+    conninfo = urls.conninfo(template.app_url(config, server, _shell(config, server, console)))
+    program = shutil.which("psql") or servers.program("psql")
+    if program is None:
+        raise ServerError("There is no psql here.", hint="install PostgreSQL's client programs, or: greenroom url --libpq")
+    return subprocess.call([program, conninfo, *_after_dashes(options.arguments)])
+
+
+def execute(config: Config, options: argparse.Namespace, console: Console) -> int:
+    """Run a command whose environment names a fresh clone of the template, which is dropped afterwards."""
+    command = _after_dashes(options.arguments)
+    if not command:
+        console.error("exec needs a command", "greenroom exec -- alembic current")
+        return 2
+    kind, _why = servers.choose(config)
+    server = kind.for_run(config)
+    try:
+        if not server.running():
+            server.start(console.say)
+        name = name_for(secrets.token_hex(4), "exec")
+        clone = Clone(config, server, template=template.ensure(config, server, console.say), name=name)
+        try:
+            own = template.app_url(config, server, name)
+            environment = urls.environment(own, config.database_url, config.environment)
+            # Programs of the same environment are found even where it is not activated.
+            path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
+            return subprocess.call(command, env=os.environ | environment | {"PATH": path})
+        except FileNotFoundError:
+            console.error(f"there is no program {command[0]!r}")
+            return 127
+        finally:
+            clone.close()
+    finally:
+        server.stop()
+
+
+def _running(config: Config) -> Server:
+    """The checkout's server.
+
+    Raises:
+        ServerError: It does not run.
+    """
+    kind, _why = servers.choose(config)
+    server = kind.for_checkout(config)
+    if not server.running():
+        raise ServerError(f"This checkout's server does not run ({server.where}).", hint="greenroom up")
+    return server
+
+
+def _shell(config: Config, server: Server, console: Console) -> str:
+    """The checkout's database for people, at the newest migration; what is done in it stays until then."""
+    current = template.ensure(config, server, console.say)
+    name = f"{PREFIX}{checkout.identity(config.root).replace('-', '_')}"
+    with Admin(server.admin) as admin, admin.lock(name):
+        found = admin.find(name)
+        if found is not None and found.details.get("template") != current:
+            console.say(f"the schema has changed: dropping {name} and making it anew")
+            admin.drop(name)
+            found = None
+        if found is None:
+            admin.create(
+                name,
+                "shell",
+                owner=config.role,
+                checkout=checkout.identity(config.root),
+                template=current,
+                details={"template": current},
+            )
+    return name
+
+
+def _after_dashes(arguments: list[str]) -> list[str]:
+    return arguments[1:] if arguments[:1] == ["--"] else arguments
