@@ -1,0 +1,9 @@
+"""The HTTP interface: thin routers over the services, under /api/v1."""
+
+from fastapi import APIRouter
+
+from app.api import auth, catalogue, connections, providers, trail
+
+router = APIRouter(prefix="/api/v1")
+for part in (auth, catalogue, providers, connections, trail):
+    router.include_router(part.router)

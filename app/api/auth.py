@@ -1,0 +1,41 @@
+"""Registration, login and the user's own record."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Response
+
+from app.api.dependencies import CurrentUser, DatabaseSession
+from app.api.schemas import AccessToken, Login, Registration, UserRead
+from app.models import User
+from app.problems import documented
+from app.security import Purpose, sign
+from app.services import accounts
+from app.settings import get_settings
+
+router = APIRouter(tags=["users"])
+
+
+@router.post(
+    "/auth/register",
+    response_model=UserRead,
+    status_code=HTTPStatus.CREATED,
+    responses=documented(HTTPStatus.CONFLICT),
+)
+async def register(session: DatabaseSession, body: Registration) -> User:
+    """Register a new user."""
+    return await accounts.register(session, body.email, body.password.get_secret_value(), body.name)
+
+
+@router.post("/auth/login", responses=documented(HTTPStatus.UNAUTHORIZED))
+async def login(session: DatabaseSession, body: Login, response: Response) -> AccessToken:
+    """Trade an e-mail address and a password for an access token."""
+    user = await accounts.authenticate(session, body.email, body.password.get_secret_value())
+    response.headers["Cache-Control"] = "no-store"
+    lifetime = get_settings().access_token_lifetime
+    return AccessToken(access_token=sign(Purpose.ACCESS, lifetime, sub=str(user.id)), expires_in=lifetime)
+
+
+@router.get("/me", response_model=UserRead, responses=documented(HTTPStatus.UNAUTHORIZED))
+async def read_me(user: CurrentUser) -> User:
+    """The user who asks."""
+    return user
