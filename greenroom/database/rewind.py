@@ -120,7 +120,10 @@ BEGIN
         RETURN;
     END IF;
     SELECT array_agg(DISTINCT relation) INTO dirty FROM greenroom.touched;
-    IF dirty IS NOT NULL AND NOT 0 = ANY (dirty) THEN
+    IF 0 = ANY (dirty) THEN
+        RETURN;  -- The schema was changed, and the statements below may name what is no more.
+    END IF;
+    IF dirty IS NOT NULL THEN
 {tables}        DELETE FROM greenroom.touched;
     END IF;
     PERFORM setval(sequence::regclass, coalesce(last_value, start), is_called) FROM ({sequences}) AS changed;

@@ -89,8 +89,6 @@ class Hooks:
         __tracebackhide__ = True
         message = ""
         try:
-            if self._stage.config.lifespan == "test":
-                self._stage.stop_serving()
             self._stage.rewind()
         except GreenroomError as error:
             message = str(error)

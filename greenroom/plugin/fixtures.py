@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
+from sqlalchemy import URL
 from sqlalchemy.orm import Session
 
 from greenroom.errors import GreenroomError
@@ -64,6 +65,13 @@ def engine(_greenroom_database: Stage) -> Engine:
 
 
 @pytest.fixture
+def scratch_database(_greenroom_database: Stage) -> Iterator[URL]:
+    """The URL of an empty database, for tests of the migrations themselves: `postgresql+psycopg://…`."""
+    with _greenroom_database.scratch() as url:
+        yield url
+
+
+@pytest.fixture
 def session(_greenroom_database: Stage) -> Iterator[Session]:
     """A synchronous session on this test's database.
 
@@ -96,17 +104,29 @@ def app(request: pytest.FixtureRequest, _greenroom_database: Stage) -> ASGIApp:
     return _app(request, _greenroom_database)
 
 
+@pytest.fixture(scope="session")
+def _greenroom_lifespan(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Shut the application down after the last test, while coverage still counts."""
+    yield
+    request.config.stash[stage_key].stop_serving()
+
+
 @pytest.fixture
-def make_client(request: pytest.FixtureRequest, _greenroom_database: Stage) -> Callable[..., TestClient]:
+def make_client(
+    request: pytest.FixtureRequest, _greenroom_lifespan: None, _greenroom_database: Stage
+) -> Iterator[Callable[..., TestClient]]:
     """Make more clients of the application, with other arguments for Starlette's `TestClient`.
 
     Such as `make_client(raise_server_exceptions=False)`, or one with the headers of another user.
     """
     from greenroom.loop.client import Client
 
-    app = _app(request, _greenroom_database)
-    state = _greenroom_database.serve()
-    return lambda **options: Client(app, _greenroom_database.loop, state, **options)
+    stage = _greenroom_database
+    app = _app(request, stage)
+    state = stage.serve()
+    yield lambda **options: Client(app, stage.loop, state, **options)
+    if stage.config.lifespan == "test":
+        stage.stop_serving()
 
 
 @pytest.fixture

@@ -98,6 +98,11 @@ class Instance:
             if self.answers():
                 return
             tools = _Tools(self.folder)
+            if (self._data / "postmaster.pid").exists() and self.pid is None:
+                # It was killed. Postgres would refuse to start where a container's first process leaves the dead one
+                # as a zombie, and nothing in here is worth a recovery.
+                say("the server was killed; beginning anew")
+                shutil.rmtree(self._data)
             if not (self._data / "PG_VERSION").exists():
                 with timed(say, "initialising a data directory", "initialised"):
                     self._initialise(tools)

@@ -1,0 +1,19 @@
+"""The tier of each test: a marker, by folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TIERS = {"unit": "unit", "integration": "integration", "api": "api", "greenroom": "toolkit", "scripts": "toolkit"}
+"""Folder of tests/ to marker."""
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the tier of its folder."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(TIERS[item.path.relative_to(HERE).parts[0]])

@@ -1,0 +1,117 @@
+"""Projects made for a test, and pytest run in them, as a user of greenroom would run it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from greenroom.plugin.keys import stage_key
+from greenroom.urls import conninfo
+
+PROJECTS = Path(__file__).parent / "projects"
+
+OURS = ("GREENROOM_", "PYTEST_", "DATABASE_URL", "COV_", "COVERAGE_")
+"""What the environment of the outer run says, which the inner one must not hear."""
+
+
+class Project:
+    """A project in a folder of its own.
+
+    Args:
+        root: Its folder.
+        pytester: Runs pytest in it.
+    """
+
+    def __init__(self, root: Path, pytester: pytest.Pytester) -> None:
+        self.root = root
+        self._pytester = pytester
+
+    def write(self, path: str, text: str) -> Path:
+        """Write a file, its text moved to the left."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(text).lstrip("\n"))
+        return file
+
+    def replace(self, path: str, old: str, new: str) -> None:
+        """Replace a piece of text that is in the file."""
+        text = (self.root / path).read_text()
+        assert old in text
+        (self.root / path).write_text(text.replace(old, new))
+
+    def pytest(self, *arguments: str) -> pytest.RunResult:
+        """Run pytest in a process of its own."""
+        return self._pytester.runpytest_subprocess(*arguments)
+
+    def passes(self, tests: str, *arguments: str) -> pytest.RunResult:
+        """Run these tests, which all pass."""
+        self.write("tests/test_it.py", tests)
+        result = self.pytest("tests/test_it.py", *arguments)
+        outcomes = result.parseoutcomes()
+        assert result.ret == 0, result.stdout.str()
+        assert set(outcomes) <= {"passed", "warnings"}, result.stdout.str()
+        return result
+
+    def greenroom(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run greenroom's command line."""
+        return subprocess.run(
+            [sys.executable, "-m", "greenroom", *arguments],
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and not a zombie, which a container's first process may not clear away."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the outer run in the environment."""
+    for name in os.environ:
+        if name.startswith(OURS):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def embedded_project(
+    pytester: pytest.Pytester, clean_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
+    """A copy of the project `shop`, whose servers are its own and whose runtime folder nobody else uses."""
+    # Short, for the sockets below it, and in memory where there is memory.
+    base = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/tmp")
+    runtime = base / f"gr-{os.getpid()}-{tmp_path_factory.mktemp('x').name}"
+    runtime.mkdir(mode=0o755)
+    monkeypatch.setenv("GREENROOM_RUNTIME_DIR", str(runtime))
+    shutil.copytree(PROJECTS / "shop", pytester.path, dirs_exist_ok=True)
+    project = Project(pytester.path, pytester)
+    yield project
+    project.greenroom("down")
+    shutil.rmtree(runtime, ignore_errors=True)
+
+
+@pytest.fixture
+def project(
+    pytester: pytest.Pytester, request: pytest.FixtureRequest, clean_environment: None, monkeypatch: pytest.MonkeyPatch
+) -> Project:
+    """A copy of the project `shop`, which uses the outer run's server, so that none has to be started for it."""
+    stage = request.config.stash[stage_key]
+    stage.open()
+    monkeypatch.setenv("GREENROOM_SERVER_URL", conninfo(stage.server.admin))
+    shutil.copytree(PROJECTS / "shop", pytester.path, dirs_exist_ok=True)
+    return Project(pytester.path, pytester)

@@ -1,0 +1,250 @@
+"""The database after a test: exactly as migrated."""
+
+from __future__ import annotations
+
+from tests.greenroom.conftest import Project
+
+CHECK = """
+    import pytest
+    from sqlalchemy import text
+    from shop.main import app, engine as async_engine, new_session
+    from shop.models import Country, Customer, Order
+
+    def contents(session):
+        tables = {
+            name: session.execute(text(f"SELECT * FROM {name} ORDER BY 1")).all()
+            for name in ("countries", "customers", "orders")
+        }
+        sequences = {
+            name: session.execute(text(f"SELECT last_value, is_called FROM {name}")).one()
+            for name in ("customers_id_seq", "orders_id_seq")
+        }
+        catalogue = session.execute(text(
+            "SELECT relname, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1")).all()
+        return tables, sequences, catalogue
+
+    @pytest.fixture
+    def untouched(session):
+        tables, sequences, catalogue = contents(session)
+        assert [row.code for row in tables["countries"]] == ["CH", "DK", "PT"]
+        assert [row.shout for row in tables["countries"]] == ["SWITZERLAND", "DENMARK", "PORTUGAL"]
+        assert tables["customers"] == tables["orders"] == []
+        assert set(map(tuple, sequences.values())) == {(1, False)}
+        assert "scratch" not in [row.relname for row in catalogue]
+        session.rollback()
+
+    # Each test leaves something behind, and each checks that the one before it did not.
+    pytestmark = pytest.mark.usefixtures("untouched")
+"""
+
+
+def test_whatever_a_test_left(project: Project) -> None:
+    """Committed and uncommitted work of the test, the application, and connections of their own: all gone."""
+    project.passes(CHECK + """
+    def test_inserts(session, client):
+        session.add(Customer(name="a", country_code="CH", orders=[Order(), Order()]))
+        session.commit()
+        client.post("/customers/b")
+
+    def test_seeded_rows_changed(session):
+        session.execute(text("UPDATE countries SET name = 'Helvetia' WHERE code = 'CH'"))
+        session.execute(text("DELETE FROM countries WHERE code = 'DK'"))
+        session.execute(text("INSERT INTO countries (code, name) VALUES ('SE', 'Sweden')"))
+        session.commit()
+
+    def test_truncate(session):
+        session.execute(text("TRUNCATE customers, countries, orders RESTART IDENTITY CASCADE"))
+        session.commit()
+
+    def test_uncommitted(session):
+        session.add(Customer(name="a"))
+        session.flush()
+
+    def test_uncommitted_in_the_async_session(async_session, run):
+        async_session.add(Customer(name="a"))
+        run(async_session.flush())
+
+    def test_sequence_alone(session):
+        session.execute(text("SELECT nextval('customers_id_seq'), setval('orders_id_seq', 500)"))
+        session.rollback()
+
+    def test_sequence_without_a_value(session):
+        session.execute(text("SELECT setval('orders_id_seq', 500, false)"))
+
+    def test_failed_statement(session):
+        session.execute(text("INSERT INTO customers (name) VALUES ('a')"))
+        session.commit()
+        with pytest.raises(Exception, match="unique"):
+            session.execute(text("INSERT INTO customers (name) VALUES ('a')"))
+
+    def test_another_connection(sync_database_url):
+        import psycopg
+        with psycopg.connect(sync_database_url.replace("+psycopg", "")) as connection:
+            with connection.cursor().copy("COPY customers (name) FROM STDIN") as copy:
+                copy.write_row(["copied"])
+
+    def test_the_applications_pool(run):
+        async def work():
+            async with new_session() as one, new_session() as other:
+                one.add(Customer(name="one"))
+                other.add(Customer(name="other"))
+                await one.commit()
+                await other.commit()
+        run(work())
+
+    def test_temporary_table(session):
+        session.execute(text("CREATE TEMPORARY TABLE scratch (id int)"))
+        session.commit()
+
+    def test_last():
+        pass
+    """)
+
+
+def test_changed_schema(project: Project) -> None:
+    """A test that changes the schema gets the next one a fresh clone, and all pools stay usable."""
+    project.passes(CHECK + """
+    def test_create(session, client, run):
+        client.post("/customers/a")
+        session.execute(text("CREATE TABLE scratch (id int)"))
+        session.commit()
+
+    def test_alter(session, client):
+        assert client.post("/customers/a").status_code == 201
+        session.execute(text("ALTER TABLE customers ADD COLUMN more text"))
+        session.commit()
+
+    def test_drop(client, session):
+        assert client.post("/customers/a").status_code == 201
+        session.execute(text("DROP TABLE orders"))
+        session.commit()
+
+    def test_rolled_back(session, client):
+        assert client.post("/customers/a").status_code == 201
+        session.execute(text("DROP TABLE orders"))
+        session.rollback()
+
+    def test_after(client, session):
+        assert session.query(Order).all() == []
+        assert client.post("/customers/a").json() == {"id": 1}
+    """)
+
+
+def test_failing_tests_leave_nothing(project: Project) -> None:
+    """What a failing test had committed, or had in the middle of a transaction, is gone for the next one."""
+    project.write("tests/test_it.py", CHECK + """
+    def test_fails(session, client):
+        client.post("/customers/a")
+        session.add(Customer(name="b"))
+        session.flush()
+        assert False
+
+    @pytest.fixture
+    def broken(session):
+        session.add(Customer(name="c"))
+        session.commit()
+        raise RuntimeError
+
+    def test_error_at_setup(broken):
+        pass
+
+    def test_after():
+        pass
+    """)
+    project.pytest().assert_outcomes(passed=1, failed=1, errors=1)
+
+
+def test_transaction_left_open(project: Project) -> None:
+    """A test that leaves a transaction of the application open fails itself, with an explanation; the next is fine."""
+    project.write("tests/test_it.py", """
+        from shop.main import new_session
+        from shop.models import Customer
+
+        left = []
+
+        def test_leaves(run):
+            async def leave():
+                session = new_session()
+                session.add(Customer(name="left"))
+                await session.flush()
+                left.append(session)
+            run(leave())
+
+        def test_next(client):
+            assert client.get("/customers").json() == []
+        """)
+    result = project.pytest()
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines([
+        "*ERROR at teardown of test_leaves*",
+        "greenroom: The test left a transaction open: idle in transaction for *, last statement 'INSERT INTO customers*",
+        "*→ close the session or end the transaction*",
+    ])  # fmt: skip
+
+
+def test_work_that_is_about_to_end(project: Project) -> None:
+    """A task that the test did not wait for gets a moment to finish its transaction."""
+    project.passes("""
+        import asyncio
+        from shop.main import create, new_session
+        from shop.models import Customer
+
+        tasks = []
+
+        def test_starts(run):
+            async def work():
+                async with new_session() as session:
+                    session.add(Customer(name="late"))
+                    await session.flush()
+                    await asyncio.sleep(0.2)
+                    await session.commit()
+            async def start():
+                tasks.append(asyncio.create_task(work()))
+                await asyncio.sleep(0.05)
+            run(start())
+
+        def test_next(session):
+            assert session.query(Customer).count() == 0
+            assert tasks[0].done() and not tasks[0].exception()
+        """)
+
+
+def test_many_rewinds(project: Project) -> None:
+    """Over hundreds of rewinds neither the tables nor the notes of what was touched grow."""
+    project.passes("""
+        import pytest
+        from sqlalchemy import text
+        from shop.models import Customer
+
+        @pytest.mark.parametrize("number", range(350))
+        def test_insert(session, number):
+            session.add(Customer(name="a", country_code="CH"))
+            session.commit()
+            size = "SELECT pg_relation_size('customers') + pg_relation_size('greenroom.touched')"
+            assert session.execute(text(size)).scalar() <= 4 * 8192
+        """)
+
+
+def test_block_that_would_never_end(project: Project) -> None:
+    """A test whose request waits for a lock that the test itself holds fails, instead of hanging."""
+    project.write("tests/conftest.py", """
+        import pytest
+        from sqlalchemy import text
+
+        @pytest.fixture
+        def impatient(engine):
+            with engine.begin() as connection:
+                assert connection.execute(text("SHOW lock_timeout")).scalar() == "10s"
+        """)
+    project.passes("""
+        import pytest
+        from sqlalchemy import text
+
+        def test_lock(impatient, session, run, async_session):
+            session.execute(text("INSERT INTO customers (name) VALUES ('a')"))
+            async def wait():
+                await async_session.execute(text("SET LOCAL lock_timeout = '300ms'"))
+                await async_session.execute(text("INSERT INTO customers (name) VALUES ('a')"))
+            with pytest.raises(Exception, match="lock timeout"):
+                run(wait())
+        """)

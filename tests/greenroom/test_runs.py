@@ -1,0 +1,352 @@
+"""Whole runs: in parallel, killed, interrupted, and with something wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from greenroom import checkout
+from greenroom.database.admin import Admin
+from tests.greenroom.conftest import Project, runs
+
+THREE_TESTS = """
+    import pytest
+
+    @pytest.mark.parametrize("number", range(6))
+    def test_insert(client, number):
+        assert client.post("/customers/a").json() == {"id": 1}
+"""
+
+
+def databases(project: Project) -> list[str]:
+    """The names of the databases that runs of the project have on the outer run's server."""
+    with Admin(make_url(os.environ["GREENROOM_SERVER_URL"])) as admin:
+        own = checkout.identity(project.root)
+        return [database.name for database in admin.databases() if database.kind == "run" and database.checkout == own]
+
+
+def test_parallel(project: Project) -> None:
+    """With `-n 2`, each worker has a database of its own, cloned from one template, and none is left."""
+    project.write("tests/test_it.py", """
+        import os, pytest
+
+        @pytest.mark.parametrize("number", range(20))
+        def test_insert(client, number, database_url):
+            assert database_url.split("?")[0].endswith("_" + os.environ["PYTEST_XDIST_WORKER"])
+            assert client.post("/customers/a").json() == {"id": 1}
+        """)
+    result = project.pytest("-n", "2")
+    result.assert_outcomes(passed=20)
+    assert databases(project) == []
+    again = project.pytest("-n", "0")
+    assert "migrating" not in again.stdout.str() + again.stderr.str()
+
+
+def test_second_run_migrates_nothing(project: Project) -> None:
+    """A second run with the same models migrates nothing; an edit to them is noticed."""
+    project.write("shop/more.py", "# this project's own hash\n")
+    project.write("tests/test_it.py", THREE_TESTS)
+    said = [project.pytest().stderr.str() for _ in range(2)]
+    project.write("shop/more.py", "# another one\n")
+    said.append(project.pytest().stderr.str())
+    assert ["migrating a new template" in text for text in said] == [True, False, True]
+
+
+def test_database_is_dropped_after_failures(project: Project) -> None:
+    """A run with failing tests leaves no database."""
+    project.write("tests/test_it.py", "def test_it(session): assert False")
+    project.pytest().assert_outcomes(failed=1)
+    assert databases(project) == []
+
+
+def waiting(project: Project) -> subprocess.Popen[str]:
+    """A pytest whose test is in the middle of something."""
+    project.write("tests/test_it.py", """
+        import pathlib, time
+
+        def test_long(client, session):
+            client.post("/customers/a")
+            pathlib.Path("here").touch()
+            time.sleep(60)
+        """)
+    started = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-q"],
+        cwd=project.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    end = time.monotonic() + 30
+    while not (project.root / "here").exists():
+        assert started.poll() is None and time.monotonic() < end, started.communicate()[0]
+        time.sleep(0.02)
+    return started
+
+
+def kill(run: subprocess.Popen[str]) -> None:
+    """End a run as the system's memory killer would."""
+    with run:
+        run.kill()
+
+
+def test_killed_run_on_a_shared_server(project: Project) -> None:
+    """A run that is killed leaves its database; the next `up` drops it, and not those of live runs."""
+    kill(waiting(project))
+    (project.root / "here").unlink()
+    alive = waiting(project)
+    try:
+        assert len(databases(project)) == 2
+        # The server sees that the connection is gone a moment after the process is.
+        end = time.monotonic() + 10
+        while len(databases(project)) == 2 and time.monotonic() < end:
+            assert project.greenroom("up").returncode == 0
+        assert len(databases(project)) == 1
+    finally:
+        os.killpg(alive.pid, signal.SIGINT)
+        output, _ = alive.communicate(timeout=20)
+    assert alive.returncode == 2, output
+    assert databases(project) == []
+
+
+def test_killed_run_with_its_own_server(embedded_project: Project) -> None:
+    """A run that is killed leaves its server; the next run removes it, is green, and leaves nothing itself."""
+    runtime = Path(os.environ["GREENROOM_RUNTIME_DIR"])
+    kill(waiting(embedded_project))
+    left = list(runtime.glob("*/*/run-*"))
+    assert len(left) == 1
+    postmaster = int((left[0] / "data" / "postmaster.pid").read_text().split()[0])
+    embedded_project.write("tests/test_it.py", THREE_TESTS)
+    embedded_project.pytest().assert_outcomes(passed=6)
+    assert list(runtime.iterdir()) == []
+    assert not runs(postmaster)
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_interrupted_run(embedded_project: Project, workers: str) -> None:
+    """Ctrl-C in the middle of a test ends the run with exit code 2 and leaves no server and no folder."""
+    embedded_project.replace("pyproject.toml", "addopts = [", f'addopts = ["-n{workers}", ')
+    run = waiting(embedded_project)
+    os.killpg(run.pid, signal.SIGINT)
+    output, _ = run.communicate(timeout=30)
+    assert run.returncode == 2, output
+    assert list(Path(os.environ["GREENROOM_RUNTIME_DIR"]).iterdir()) == []
+
+
+def test_two_runs_at_once(project: Project) -> None:
+    """Two runs of one project at the same time build one template and do not see each other's rows."""
+    project.write("shop/more.py", "# yet another hash\n")
+    project.write("tests/test_it.py", THREE_TESTS)
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-q"], cwd=project.root, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+        )
+        for _ in range(3)
+    ]  # fmt: skip
+    outputs = [run.communicate(timeout=60)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0, 0], outputs
+    assert sum("greenroom: migrated in" in output for output in outputs) == 1, outputs
+
+
+# -- something is wrong --------------------------------------------------------------------------------------------------
+
+
+def refused(project: Project, *lines: str, code: int = 1, errors: int = 1) -> str:
+    """Run two tests that need a database, and expect the run to end at the first with these lines and no traceback."""
+    project.write("tests/test_it.py", "def test_one(client): pass\ndef test_two(client): pass\n")
+    start = time.monotonic()
+    result = project.pytest()
+    assert time.monotonic() - start < 20
+    output = result.stdout.str() + result.stderr.str()
+    assert result.ret == code, output
+    if code == 1:
+        result.assert_outcomes(errors=errors)
+    (result.stdout if code == 1 else result.stderr).fnmatch_lines(list(lines))
+    assert "Traceback" not in output
+    assert "During handling" not in output
+    return output
+
+
+def test_server_that_does_not_answer(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong server URL ends the run at the first test, without the password in the message."""
+    monkeypatch.setenv("GREENROOM_SERVER_URL", "postgresql://postgres:hunter2@localhost:1/postgres")
+    output = refused(project, "greenroom: The server that GREENROOM_SERVER_URL names does not answer*", "*→ start it*")
+    assert "hunter2" not in output
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://postgres:hunter2@db.example.com/postgres", "*'db.example.com', which is not this machine*"),
+        ("postgresql://postgres:hunter2@10.0.0.7/postgres", "*'10.0.0.7', which is not this machine*"),
+        ("mysql://root:hunter2@localhost/x", "*must be a postgresql:// URL. Found scheme: mysql.*"),
+        ("hunter2", "*GREENROOM_SERVER_URL is not a URL.*"),
+    ],
+)
+def test_server_that_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch, url: str, message: str) -> None:
+    """A server on another machine, or no Postgres at all, is refused before anything is collected."""
+    monkeypatch.setenv("GREENROOM_SERVER_URL", url)
+    assert "hunter2" not in refused(project, message, "*→ *", code=4)
+
+
+def test_application_that_takes_its_url_elsewhere(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application that connects to another database than the run's is stopped before it does, unless named."""
+    monkeypatch.setenv("OTHER", "postgresql+asyncpg://me:hunter2@localhost:1/app_prod")
+    project.replace("shop/main.py", 'os.environ["DATABASE_URL"]', 'os.environ["OTHER"]')
+    project.write("tests/test_it.py", "def test_it(client): client.get('/customers')")
+    result = project.pytest()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*RefusedError: *the database 'app_prod' on localhost, which is not this run's*"])
+    assert "hunter2" not in result.stdout.str()
+    project.replace("pyproject.toml", "seed =", 'other_databases = ["app_prod"]\nseed =')
+    project.pytest().stdout.fnmatch_lines(["*ConnectionRefusedError*"])
+
+
+def test_wrong_url_in_the_environment(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever DATABASE_URL says in the developer's shell is neither used nor touched: the run sets its own."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://me:hunter2@db.example.com/app_prod")
+    project.passes("""
+        def test_it(client):
+            assert client.post("/customers/a").status_code == 201
+        """)
+
+
+def test_broken_seed(project: Project) -> None:
+    """A schema that cannot be built ends the run with the file and the database's own words."""
+    project.write("seed.sql", "INSERT INTO nowhere VALUES (1);")
+    refused(
+        project,
+        "greenroom: The schema could not be built.",
+        '*UndefinedTable: relation "nowhere" does not exist*',
+        "*in *seed.sql",
+        "*→ correct it*",
+    )
+
+
+def test_broken_migration(project: Project) -> None:
+    """A migration that fails ends the run with its file, its line, and its error; mended, the next run is green."""
+    migrations(project)
+    project.replace("migrations/versions/one.py", 'op.execute("', 'op.execute("oops ')
+    refused(project, "*migrations/versions/one.py:9: op.execute*", '*syntax error at or near "oops"*')
+    project.replace("migrations/versions/one.py", "oops ", "")
+    project.passes("def test_it(client): assert client.get('/customers').json() == []")
+
+
+def test_migrations_that_go_elsewhere(project: Project) -> None:
+    """An env.py that would migrate another database than it is told is stopped before it connects."""
+    migrations(project)
+    project.write("migrations/env.py", """
+        from alembic import context
+        from sqlalchemy import create_engine
+
+        with create_engine("postgresql+psycopg://me:hunter2@localhost:1/app_prod").connect() as connection:
+            context.configure(connection=connection)
+            context.run_migrations()
+        """)
+    output = refused(project, "*about to connect to the database 'app_prod' on localhost*", "*→ *")
+    assert "hunter2" not in output
+
+
+def test_asynchronous_env_py(project: Project) -> None:
+    """Alembic's stock asynchronous env.py, which starts a loop of its own, works as it is."""
+    migrations(project)
+    project.write("migrations/env.py", """
+        import asyncio
+        from alembic import context
+        from sqlalchemy import pool
+        from sqlalchemy.ext.asyncio import async_engine_from_config
+
+        def do_run_migrations(connection):
+            context.configure(connection=connection)
+            with context.begin_transaction():
+                context.run_migrations()
+
+        async def run_async_migrations():
+            connectable = async_engine_from_config(
+                context.config.get_section(context.config.config_ini_section, {}),
+                prefix="sqlalchemy.", poolclass=pool.NullPool)
+            async with connectable.connect() as connection:
+                await connection.run_sync(do_run_migrations)
+            await connectable.dispose()
+
+        asyncio.run(run_async_migrations())
+        """)
+    project.passes("def test_it(client): assert client.get('/customers').json() == []")
+
+
+def migrations(project: Project) -> None:
+    """Give the project an Alembic environment with one revision instead of its metadata."""
+    project.replace("pyproject.toml", 'metadata = "shop.models:metadata"\nseed = ["seed.sql"]', 'alembic = "alembic.ini"')
+    project.write("alembic.ini", """
+        [alembic]
+        script_location = %(here)s/migrations
+        sqlalchemy.url = driver://user:pass@localhost/dbname
+        """)
+    project.write("migrations/env.py", """
+        from alembic import context
+
+        context.configure(connection=context.config.attributes["connection"])
+        with context.begin_transaction():
+            context.run_migrations()
+        """)
+    project.write("migrations/versions/one.py", '''
+        """One."""
+        from alembic import op
+
+        revision = "one"
+        down_revision = None
+
+
+        def upgrade():
+            op.execute("CREATE TABLE customers (id serial PRIMARY KEY, name text UNIQUE, country_code text)")
+        ''')
+
+
+def test_application_that_does_not_import(project: Project) -> None:
+    """An application that does not import ends the run with the line at fault."""
+    project.replace("shop/main.py", "import asyncio\n", "import asyncio\nimport nowhere\n")
+    refused(
+        project,
+        "greenroom: shop.main:app cannot be imported.",
+        "*shop/main.py:6: import nowhere*",
+        "*ModuleNotFoundError: No module named 'nowhere'*",
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('app = "shop.main:app"\n', "", "*lacks the key 'app'*"),
+        ("seed =", "seeds =", "*has no key 'seeds'*"),
+        ('seed = ["seed.sql"]', 'seed = "seed.sql"', "*seed must be a list of strings. Found: 'seed.sql'.*"),
+        ('["seed.sql"]', '["sed.sql"]', "*names a file that is not there: *sed.sql.*"),
+        ('metadata = "shop.models:metadata"\n', "", "*exactly one source of the schema*Found: none*"),
+        ("seed =", 'sql = ["seed.sql"]\nseed =', "*exactly one source of the schema*Found: metadata and sql*"),
+        ("shop.main:app", "shop.main.app", '*app must be an import string such as "package.module:name"*'),
+        ("seed =", 'driver = "mysql+aiomysql"\nseed =', "*driver must be a PostgreSQL scheme*"),
+        ("seed =", 'role = "pg_read_all_data"\nseed =', "*role must be a plain lower-case name*"),
+        ("seed =", 'lifespan = "module"\nseed =', '*lifespan must be "run" or "test". Found: *module*'),
+        ("seed =", 'engine = "oracle"\nseed =', "*engine must be one of auto, *Found: 'oracle'*"),
+        ("[tool.greenroom]", "[tool.greenroom", "*is not valid TOML*"),
+    ],
+)
+def test_wrong_configuration(project: Project, old: str, new: str, message: str) -> None:
+    """A mistake in `[tool.greenroom]` ends the run before anything is collected: the rule and the actual value."""
+    project.replace("pyproject.toml", old, new)
+    project.write("tests/test_it.py", "def test_it(client): pass")
+    result = project.pytest()
+    assert result.ret == 4
+    if "TOML" not in message:  # pytest itself is the first to fall over that
+        result.stderr.fnmatch_lines([message])
+    assert "Traceback" not in result.stderr.str()
+    done = project.greenroom("status")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
