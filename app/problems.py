@@ -123,7 +123,7 @@ async def _on_invalid_request(request: Request, error: RequestValidationError) -
     )
 
 
-async def _on_crash(request: Request, error: Exception) -> JSONResponse:
+async def _on_crash(request: Request, _error: Exception) -> JSONResponse:
     # Starlette raises the error again after this answer, so that the server logs it.
     return _response(
         request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here; it has been logged."

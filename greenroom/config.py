@@ -94,7 +94,9 @@ class Config:
 
     @staticmethod
     def _wrong(key: str, value: object, rule: str) -> ConfigError:
-        return ConfigError(f"[tool.greenroom] {key} must be {rule}. Found: {value!r}.", hint=f"see {DOCUMENTATION}")
+        return ConfigError(
+            f"[tool.greenroom] {key} must be {rule}. Found: {value!r}.", hint=f"see {DOCUMENTATION}"
+        )
 
 
 def find(start: Path) -> Config:
@@ -148,7 +150,9 @@ def _checked(table: Mapping[str, Any]) -> dict[str, Any]:
             )
         settings[key] = _typed(key, value, str(fields[key].type))
     if "app" not in settings:
-        raise ConfigError("[tool.greenroom] lacks the key 'app', the ASGI application.", hint=f"add {EXAMPLE}")
+        raise ConfigError(
+            "[tool.greenroom] lacks the key 'app', the ASGI application.", hint=f"add {EXAMPLE}"
+        )
     return settings
 
 
@@ -165,4 +169,6 @@ def _typed(key: str, value: Any, expected: str) -> Any:
         if isinstance(value, str) and value:
             return value
         rule = "a string that is not empty"
-    raise ConfigError(f"[tool.greenroom] {key} must be {rule}. Found: {value!r}.", hint=f"see {DOCUMENTATION}")
+    raise ConfigError(
+        f"[tool.greenroom] {key} must be {rule}. Found: {value!r}.", hint=f"see {DOCUMENTATION}"
+    )

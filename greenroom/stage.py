@@ -15,6 +15,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from sqlalchemy import URL, Engine, create_engine
@@ -85,11 +86,18 @@ class Stage:
         if told is not None:
             server = kinds()[told["kind"]].join(config, told["handle"])
             stage = cls(
-                config, server, why=told["why"], run=told["run"], worker=os.environ["PYTEST_XDIST_WORKER"], say=say
+                config,
+                server,
+                why=told["why"],
+                run=told["run"],
+                worker=os.environ["PYTEST_XDIST_WORKER"],
+                say=say,
             )
         else:
             kind, why = servers.choose(config)
-            stage = cls(config, kind.for_run(config), why=why, run=secrets.token_hex(4), worker="main", say=say)
+            stage = cls(
+                config, kind.for_run(config), why=why, run=secrets.token_hex(4), worker="main", say=say
+            )
         stage._set_environment()
         return stage
 
@@ -284,17 +292,22 @@ class Stage:
                 "why": self.why,
             })  # fmt: skip
         for name, value in changes.items():
-            before = os.environ.get(name)
+            self.on_close(partial(_restore, name, os.environ.get(name)))
             os.environ[name] = value
-            self.on_close(
-                lambda name=name, before=before: os.environ.pop(name) if before is None else os.environ.update({name: before})
-            )
         self.on_close(
             guard.install(
                 allowed=self._allowed,
                 variable=self.config.database_url,
             )
         )
+
+
+def _restore(name: str, value: str | None) -> None:
+    """Give an environment variable the value that it had, or none."""
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
 def _overrides(app: Any) -> dict[Any, Any]:

@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-TIERS = {"unit": "unit", "integration": "integration", "api": "api", "greenroom": "toolkit", "scripts": "toolkit"}
+TIERS = {
+    "unit": "unit",
+    "integration": "integration",
+    "api": "api",
+    "greenroom": "toolkit",
+    "scripts": "toolkit",
+}
 """Folder of tests/ to marker."""
 
 HERE = Path(__file__).parent

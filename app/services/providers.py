@@ -1,4 +1,4 @@
-"""A user's providers: to add, list, read and rename. (Removing one ends its connection: see connections.)"""
+"""A user's providers: to add, list, read and rename. Removing one ends its connection: see connections."""
 
 from collections.abc import Sequence
 from uuid import UUID

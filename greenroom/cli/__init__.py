@@ -52,7 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"greenroom {__version__}")
     parser.add_argument(
-        "-C", dest="root", type=Path, default=Path(), metavar="FOLDER", help="the project (default: this folder)"
+        "-C",
+        dest="root",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="the project (default: this folder)",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -67,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
         "--json", action="store_true", help="as JSON"
     )
     add("migrate", databases.migrate, "build the template, unless it is up to date").add_argument(
-        "--status", action="store_true", help="build nothing; say what shapes the template, and whether it is there"
+        "--status",
+        action="store_true",
+        help="build nothing; say what shapes the template, and whether it is there",
     )
     url = add("url", databases.url, "print the URL of a database to look around in, at the newest migration")
     url.add_argument("--sync", action="store_true", help="for a synchronous engine (postgresql+psycopg)")

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from greenroom import checkout, servers, urls
 from greenroom.config import Config
@@ -57,7 +58,9 @@ def psql(config: Config, options: argparse.Namespace, console: Console) -> int:
     conninfo = urls.conninfo(template.app_url(config, server, _shell(config, server, console)))
     program = shutil.which("psql") or servers.program("psql")
     if program is None:
-        raise ServerError("There is no psql here.", hint="install PostgreSQL's client programs, or: greenroom url --libpq")
+        raise ServerError(
+            "There is no psql here.", hint="install PostgreSQL's client programs, or: greenroom url --libpq"
+        )
     return subprocess.call([program, conninfo, *_after_dashes(options.arguments)])
 
 
@@ -78,7 +81,7 @@ def execute(config: Config, options: argparse.Namespace, console: Console) -> in
             own = template.app_url(config, server, name)
             environment = urls.environment(own, config.database_url, config.environment)
             # Programs of the same environment are found even where it is not activated.
-            path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
+            path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
             return subprocess.call(command, env=os.environ | environment | {"PATH": path})
         except FileNotFoundError:
             console.error(f"there is no program {command[0]!r}")

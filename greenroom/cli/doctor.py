@@ -49,11 +49,15 @@ def _machine(config: Config) -> Iterator[Check]:
     yield Check("python", "ok", sys.version.split()[0])
     for kind in sorted(kinds().values(), key=lambda kind: kind.preference):
         reason = kind.why_not(config)
-        yield Check(f"engine {kind.kind}", "note" if reason else "ok", reason or "available", reason and kind.remedy)
+        yield Check(
+            f"engine {kind.kind}", "note" if reason else "ok", reason or "available", reason and kind.remedy
+        )
     try:
         kind, why = servers.choose(config)
         server = kind.for_checkout(config)
-        yield Check("engine", "ok", f"{kind.kind} ({why}), {'running' if server.running() else 'not running'}")
+        yield Check(
+            "engine", "ok", f"{kind.kind} ({why}), {'running' if server.running() else 'not running'}"
+        )
         folder = checkout.runtime(config.root)
         free = shutil.disk_usage(folder.parent).free
         enough = free >= checkout.ROOM
@@ -61,7 +65,9 @@ def _machine(config: Config) -> Iterator[Check]:
             "runtime folder",
             "ok" if enough else "wrong",
             f"{folder}, {free // 2**20} MiB free",
-            None if enough else f"at least {checkout.ROOM // 2**20} MiB are needed; set GREENROOM_RUNTIME_DIR",
+            None
+            if enough
+            else f"at least {checkout.ROOM // 2**20} MiB are needed; set GREENROOM_RUNTIME_DIR",
         )
     except GreenroomError as error:
         yield Check("engine", "wrong", error.message, error.hint)
@@ -88,7 +94,12 @@ def _coverage(config: Config) -> Iterator[Check]:
     """Without this setting, lines after an awaited query count as not run: 79 to 87 % instead of 100 %."""
     if importlib.util.find_spec("coverage") is None:
         return
-    run = tomllib.loads((config.root / "pyproject.toml").read_text()).get("tool", {}).get("coverage", {}).get("run", {})
+    run = (
+        tomllib.loads((config.root / "pyproject.toml").read_text())
+        .get("tool", {})
+        .get("coverage", {})
+        .get("run", {})
+    )
     missing = {"greenlet", "thread"} - set(run.get("concurrency", []))
     if not missing:
         yield Check("coverage", "ok", "counts lines in greenlets and in the loop's thread")
@@ -123,5 +134,8 @@ def _application(config: Config) -> Iterator[Check]:
         yield Check("application", "ok", f"{config.app} imports")
     else:
         yield Check(
-            "application", "wrong", f"{config.app}: {done.stderr.strip().splitlines()[-1]}", f"python -c 'import {module}'"
+            "application",
+            "wrong",
+            f"{config.app}: {done.stderr.strip().splitlines()[-1]}",
+            f"python -c 'import {module}'",
         )

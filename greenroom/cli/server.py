@@ -42,7 +42,7 @@ def down(config: Config, _options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def status(config: Config, options: argparse.Namespace, console: Console) -> int:
+def status(config: Config, options: argparse.Namespace, _console: Console) -> int:
     """What runs, and which databases there are. Changes nothing."""
     kind, why = servers.choose(config)
     server = kind.for_checkout(config)
@@ -51,11 +51,15 @@ def status(config: Config, options: argparse.Namespace, console: Console) -> int
         print(json.dumps(facts, indent=2))
         return 0
     print(f"engine    {facts['engine']} ({why})")
-    print(f"server    {facts['server']}{'' if facts['running'] else ' (not running; start it with: greenroom up)'}")
+    print(
+        f"server    {facts['server']}{'' if facts['running'] else ' (not running; start it with: greenroom up)'}"
+    )
     if facts["running"]:
         print(f"template  {facts['template']['name']}: {facts['template']['state']}")
         for database in facts["databases"]:
-            print(f"database  {database['name']} ({database['kind']}{', in use' if database['in_use'] else ''})")
+            print(
+                f"database  {database['name']} ({database['kind']}{', in use' if database['in_use'] else ''})"
+            )
     return 0
 
 
@@ -74,7 +78,10 @@ def _facts(config: Config, server: Server, why: str) -> dict[str, Any]:
         name = template.name_of(fingerprint.of(config, server_version=admin.version))
         databases = admin.databases()
         complete = any(database.name == name and database.complete for database in databases)
-        facts["template"] = {"name": name, "state": "up to date" if complete else "to be built by the next run"}
+        facts["template"] = {
+            "name": name,
+            "state": "up to date" if complete else "to be built by the next run",
+        }
         for database in databases:
             if database.checkout != checkout.identity(config.root):
                 continue

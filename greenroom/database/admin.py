@@ -15,7 +15,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import psycopg
 from psycopg import sql
@@ -74,7 +74,7 @@ class Admin:
             ) from None
         self._url = url
 
-    def __enter__(self) -> Admin:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -103,7 +103,9 @@ class Admin:
             mark = _mark(comment)
             if mark is not None and mark.get("oid") == oid:
                 found.append(
-                    Database(name, mark["kind"], template, mark["checkout"], mark["locked_in"], mark["details"])
+                    Database(
+                        name, mark["kind"], template, mark["checkout"], mark["locked_in"], mark["details"]
+                    )
                 )
         return found
 
@@ -150,7 +152,9 @@ class Admin:
             # Copies files instead of writing every page to the WAL: 9 times faster where fsync is off.
             statement += sql.SQL(" STRATEGY file_copy")
         self._execute_when_free(statement)
-        row = self._connection.execute("SELECT oid::bigint FROM pg_database WHERE datname = %s", [name]).fetchone()
+        row = self._connection.execute(
+            "SELECT oid::bigint FROM pg_database WHERE datname = %s", [name]
+        ).fetchone()
         mark = {
             "kind": kind,
             "oid": row and row[0],
@@ -165,14 +169,18 @@ class Admin:
     def complete(self, name: str) -> None:
         """Close a template to all connections and declare it ready, in one statement."""
         self._connection.execute(
-            sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false").format(sql.Identifier(name))
+            sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false").format(
+                sql.Identifier(name)
+            )
         )
 
     def set_for(self, name: str, **settings: str) -> None:
         """Give a database's sessions other defaults."""
         for setting, value in settings.items():
             self._connection.execute(
-                sql.SQL("ALTER DATABASE {} SET {} TO {}").format(sql.Identifier(name), sql.Identifier(setting), value)
+                sql.SQL("ALTER DATABASE {} SET {} TO {}").format(
+                    sql.Identifier(name), sql.Identifier(setting), value
+                )
             )
 
     def drop(self, name: str) -> None:
@@ -188,7 +196,9 @@ class Admin:
             self._connection.execute(
                 sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(name))
             )
-        self._connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        self._connection.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        )
 
     def sweep(self) -> list[str]:
         """Drop the databases of runs that are dead. Returns their names."""

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.errors import ConfigError
 
@@ -63,7 +63,7 @@ _SCRIPT: Final = {".py", ".sql", ".json", ".csv", ".yaml", ".yml", ".toml"}
 def _scripts(config: Config) -> list[Path]:
     """Alembic's folders, read without importing Alembic: that alone takes longer than all the rest."""
     path = config.root / str(config.alembic)
-    options: dict[str, object]
+    options: dict[str, Any]
     if path.suffix == ".toml":
         options = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("alembic", {})
     else:
@@ -71,13 +71,18 @@ def _scripts(config: Config) -> list[Path]:
         ini.read(path, encoding="utf-8")
         options = dict(ini["alembic"]) if "alembic" in ini else {}
     if not options.get("script_location"):
-        raise ConfigError(f"{path} has no script_location, where Alembic keeps the migrations.", hint="alembic init")
-    more = options.get("version_locations") or []
-    names = [str(options["script_location"]), *(re.split(r"[\s,;]+", more) if isinstance(more, str) else more)]  # type: ignore[list-item]
+        raise ConfigError(
+            f"{path} has no script_location, where Alembic keeps the migrations.", hint="alembic init"
+        )
+    more = options.get("version_locations") or ""
+    more = re.split(r"[\s,;]+", more) if isinstance(more, str) else more
+    names = [options["script_location"], *more]
     folders = [_folder(path.parent, name) for name in names if name]
     for folder in folders:
         if not folder.is_dir():
-            raise ConfigError(f"{path} names a folder for Alembic that is not there: {folder}.", hint="correct it there")
+            raise ConfigError(
+                f"{path} names a folder for Alembic that is not there: {folder}.", hint="correct it there"
+            )
     return folders
 
 

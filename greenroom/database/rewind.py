@@ -50,7 +50,7 @@ SELECT c.oid::bigint, n.nspname, c.relname, c.relkind = 'r' AS holds_rows,
  ORDER BY c.oid"""
 
 _SEQUENCES: Final = """
-SELECT c.oid::bigint, format('%I.%I', n.nspname, c.relname) AS name
+SELECT c.oid::bigint, n.nspname, c.relname
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> 'greenroom'
  ORDER BY c.oid"""
@@ -176,7 +176,9 @@ def _install(connection: psycopg.Connection[Any]) -> None:
             statements.append(_restoration(table, row, seed))
     for row in sequences:
         connection.execute(
-            f"INSERT INTO greenroom.sequences SELECT {row['oid']}, last_value, is_called FROM {row['name']}"
+            sql.SQL("INSERT INTO greenroom.sequences SELECT {}, last_value, is_called FROM {}").format(
+                row["oid"], sql.Identifier(row["nspname"], row["relname"])
+            )
         )
     changed = _CHANGED_SEQUENCES if connection.info.server_version >= 180000 else _CHANGED_SEQUENCES_BEFORE_18
     connection.execute(
@@ -258,7 +260,9 @@ class Rewinder:
                 ended += [left for left in leftovers if left["pid"] not in {other["pid"] for other in ended}]
                 self._terminate(leftovers)
                 if time.monotonic() > end + PATIENCE:
-                    raise RewindError(f"Connections that a test left open do not end: {_described(leftovers)}.")
+                    raise RewindError(
+                        f"Connections that a test left open do not end: {_described(leftovers)}."
+                    )
             time.sleep(0.005)
         changed = 0 in dirty
         if not changed:
@@ -275,13 +279,16 @@ class Rewinder:
         try:
             row = self._connection.execute("SELECT dirty, leftovers FROM greenroom.rewind()").fetchone()
         except psycopg.Error as error:
-            raise RewindError(f"The database could not be rewound: {' '.join(str(error).split())}.") from error
+            raise RewindError(
+                f"The database could not be rewound: {' '.join(str(error).split())}."
+            ) from error
         assert row is not None
         return row[0] or [], row[1]
 
     def _terminate(self, leftovers: list[dict[str, Any]]) -> None:
         self._connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", [[left["pid"] for left in leftovers]]
+            "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid",
+            [[left["pid"] for left in leftovers]],
         )
 
     def _vacuum_now_and_then(self, dirty: list[int]) -> None:
@@ -289,16 +296,17 @@ class Rewinder:
         self._since_vacuum += 1
         if self._since_vacuum >= _VACUUM_EVERY:
             rows = self._connection.execute(
-                "SELECT oid::regclass::text FROM pg_class WHERE oid = ANY (%s) AND relkind = 'r'", [list(self._touched)]
+                "SELECT oid::regclass::text FROM pg_class WHERE oid = ANY (%s) AND relkind = 'r'",
+                [list(self._touched)],
             ).fetchall()
-            self._connection.execute(f"VACUUM {', '.join([f'{SCHEMA}.touched', *(name for (name,) in rows)])}")
+            self._connection.execute(
+                f"VACUUM {', '.join([f'{SCHEMA}.touched', *(name for (name,) in rows)])}"
+            )
             self._since_vacuum = 0
             self._touched.clear()
 
 
-_LEFTOVER_HINT: Final = (
-    "close the session or end the transaction: `async with session_factory() as session`, `await session.commit()`"
-)
+_LEFTOVER_HINT: Final = "close the session or end the transaction: `async with session_factory() as session`, `await session.commit()`"
 
 
 def _leftover_message(leftovers: list[dict[str, Any]]) -> str:

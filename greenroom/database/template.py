@@ -115,4 +115,6 @@ def _password(config: Config, server: Server) -> str | None:
     """
     if not server.admin.password:
         return None
-    return hmac.new(str(server.admin.password).encode(), config.role.encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.new(str(server.admin.password).encode(), config.role.encode(), hashlib.sha256).hexdigest()[
+        :32
+    ]

@@ -8,7 +8,6 @@ hands out what is there and fetches the rest piece by piece, as Starlette's does
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -16,7 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import unquote
 
 import anyio
-from starlette.testclient import TestClient, _TestClientTransport, httpx
+from starlette.testclient import TestClient, _TestClientTransport
+
+try:
+    import httpx2 as httpx
+except ModuleNotFoundError:
+    # Starlette before 1.0 is made of this one. They are the same here.
+    import httpx  # type: ignore[no-redef,import-not-found]
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message
@@ -118,7 +123,10 @@ class _Exchange(httpx.SyncByteStream):
         if self._ended.done():
             stream = httpx.ByteStream(b"" if self._request.method == "HEAD" else b"".join(self._pieces))
         response = httpx.Response(
-            self._start["status"], headers=self._start.get("headers", []), request=self._request, stream=stream
+            self._start["status"],
+            headers=self._start.get("headers", []),
+            request=self._request,
+            stream=stream,
         )
         if self._start.get("trailers"):
             response.extensions["http.response.trailers"] = self._trailers
@@ -163,7 +171,9 @@ class _Exchange(httpx.SyncByteStream):
         self._sent_body = False
         # anyio's, since asyncio's cancels once only: an application that swallows it would go on for ever.
         self._cancel_scope = anyio.CancelScope()
-        self._task = asyncio.create_task(self._serve(), name=f"{self._request.method} {self._request.url.path}")
+        self._task = asyncio.create_task(
+            self._serve(), name=f"{self._request.method} {self._request.url.path}"
+        )
 
     async def _serve(self) -> None:
         try:

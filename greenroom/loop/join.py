@@ -64,7 +64,7 @@ def join(loop: Loop, suspended: Callable[[Any], AbstractContextManager[None]]) -
         if isinstance(made._transport, _TestClientTransport):  # noqa: SLF001
             made._transport.portal_factory = portal_factory.__get__(made)  # noqa: SLF001
     TestClient._portal_factory = portal_factory  # type: ignore[method-assign,assignment]  # noqa: SLF001
-    TestClient.__enter__ = enter  # type: ignore[method-assign,assignment]
+    TestClient.__enter__ = enter  # type: ignore[method-assign]
 
     def leave() -> None:
         TestClient._portal_factory = stock_factory  # type: ignore[method-assign]  # noqa: SLF001

@@ -8,6 +8,7 @@ import gc
 import sys
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -26,7 +27,7 @@ class Loop:
 
     @property
     def portal(self) -> BlockingPortal:
-        """anyio's handle of the loop, as Starlette's `TestClient` takes it."""
+        """Anyio's handle of the loop, as Starlette's `TestClient` takes it."""
         if self._portal is None:
             self._portal = self._stack.enter_context(start_blocking_portal("asyncio", name="greenroom loop"))
         return self._portal
@@ -79,7 +80,7 @@ class Loop:
         with contextlib.suppress(Exception):
             self.dispose_engines()
         # A task that waits for ever must not keep the run from ending.
-        self._portal.call(self._portal.stop, True)
+        self._portal.call(partial(self._portal.stop, cancel_remaining=True))
         self._stack.close()
         self._portal = self._loop = None
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from greenroom.config import Config
     from greenroom.output import Say
 
+
 def begin(pytest_config: pytest.Config, config: Config) -> None:
     """Make the stage of this process and register the hooks and fixtures that use it."""
     # As `python -m pytest` and uvicorn have it: the application is found from the project's root.

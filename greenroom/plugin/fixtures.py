@@ -1,5 +1,7 @@
-"""The fixtures. A project may override each of them; none of them asks for another one that a project might override,
-but `client` for `make_client`.
+"""The fixtures.
+
+A project may override each of them: none asks for another one that a project might override, but `client` for
+`make_client`.
 """
 
 from __future__ import annotations
@@ -101,7 +103,8 @@ def run(request: pytest.FixtureRequest) -> Run:
 @pytest.fixture
 def app(request: pytest.FixtureRequest, _greenroom_database: Stage) -> ASGIApp:
     """The application. `app.dependency_overrides` are put back after the test."""
-    return _app(request, _greenroom_database)
+    application: ASGIApp = _app(request, _greenroom_database)
+    return application
 
 
 @pytest.fixture(scope="session")

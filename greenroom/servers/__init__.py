@@ -33,7 +33,9 @@ def choose(config: Config) -> tuple[type[Server], str]:
         kind = kinds().get(config.engine)
         if kind is None:
             names = ", ".join(["auto", *sorted(kinds())])
-            raise ConfigError(f"The engine must be one of {names}. Found: {config.engine!r}.", hint="ENGINE=auto")
+            raise ConfigError(
+                f"The engine must be one of {names}. Found: {config.engine!r}.", hint="ENGINE=auto"
+            )
         if reason := kind.why_not(config):
             raise ServerError(f"Engine {config.engine} was asked for, but {reason}.", hint=kind.remedy)
         return kind, "asked for"
@@ -43,4 +45,6 @@ def choose(config: Config) -> tuple[type[Server], str]:
         if reason is None:
             return kind, "; ".join(passed) or "first choice"
         passed.append(f"{kind.kind}: {reason}")
-    raise ServerError(f"No Postgres can be had here ({'; '.join(passed)}).", hint="pip install 'greenroom[embedded]'")
+    raise ServerError(
+        f"No Postgres can be had here ({'; '.join(passed)}).", hint="pip install 'greenroom[embedded]'"
+    )

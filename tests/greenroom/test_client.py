@@ -112,11 +112,14 @@ def test_all_clients_share_one_loop(project: Project) -> None:
 
 def test_lifespan_once_per_run(project: Project) -> None:
     """The lifespan is entered once per run, its state is in each request, and it is left at the end."""
-    project.write("tests/conftest.py", """
+    project.write(
+        "tests/conftest.py",
+        """
         import atexit
         from shop.main import events
         atexit.register(lambda: print("events:", events))
-        """)
+        """,
+    )
     result = project.passes("""
         from shop.main import events
 
@@ -172,7 +175,9 @@ def test_lifespan_is_never_open_twice(project: Project) -> None:
 def test_startup_failure(project: Project, how: str) -> None:
     """An application that fails to start up fails the test with its own exception and traceback."""
     project.replace("shop/main.py", '    events.append("up")\n', '    raise ConnectionError("no broker")\n')
-    project.write("tests/test_it.py", """
+    project.write(
+        "tests/test_it.py",
+        """
         from shop.main import app
         from starlette.testclient import TestClient
 
@@ -182,7 +187,8 @@ def test_startup_failure(project: Project, how: str) -> None:
         def test_with(engine):
             with TestClient(app):
                 pass
-        """)
+        """,
+    )
     result = project.pytest("-k", how)
     assert result.ret == 1
     result.stdout.fnmatch_lines(["shop/main.py:*: ConnectionError", "*ConnectionError: no broker*"])
@@ -190,7 +196,9 @@ def test_startup_failure(project: Project, how: str) -> None:
 
 def test_application_without_a_lifespan(project: Project) -> None:
     """A plain ASGI application that knows no lifespan works, and so does a factory."""
-    project.write("shop/plain.py", """
+    project.write(
+        "shop/plain.py",
+        """
         def create():
             async def app(scope, receive, send):
                 assert scope["type"] == "http"
@@ -198,7 +206,8 @@ def test_application_without_a_lifespan(project: Project) -> None:
                 await send({"type": "http.response.start", "status": 200, "headers": [(b"x-a", b"b")]})
                 await send({"type": "http.response.body", "body": body[::-1]})
             return app
-        """)
+        """,
+    )
     project.replace("pyproject.toml", "shop.main:app", "shop.plain:create()")
     project.passes("""
         def test_it(client):
@@ -209,11 +218,14 @@ def test_application_without_a_lifespan(project: Project) -> None:
 
 def test_application_that_answers_nothing(project: Project) -> None:
     """An application that ends without a response fails the request with a message, as Starlette's client does."""
-    project.write("shop/plain.py", """
+    project.write(
+        "shop/plain.py",
+        """
         async def app(scope, receive, send):
             if scope["type"] != "http":
                 raise NotImplementedError
-        """)
+        """,
+    )
     project.replace("pyproject.toml", "shop.main:app", "shop.plain:app")
     project.passes("""
         import pytest
@@ -226,7 +238,9 @@ def test_application_that_answers_nothing(project: Project) -> None:
 
 def test_context_variables(project: Project) -> None:
     """A context variable that the test sets is visible in the application."""
-    project.write("shop/plain.py", """
+    project.write(
+        "shop/plain.py",
+        """
         from contextvars import ContextVar
         who = ContextVar("who", default="nobody")
 
@@ -234,7 +248,8 @@ def test_context_variables(project: Project) -> None:
             assert scope["type"] == "http"
             await send({"type": "http.response.start", "status": 200})
             await send({"type": "http.response.body", "body": who.get().encode()})
-        """)
+        """,
+    )
     project.replace("pyproject.toml", "shop.main:app", "shop.plain:app")
     project.passes("""
         from shop.plain import who

@@ -139,7 +139,9 @@ def test_overrides_are_put_back(project: Project) -> None:
 
 def test_unit_tests_start_no_server(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of unit tests touches no server: here there is none to be had. They may still use `run`."""
-    project.write("tests/test_it.py", """
+    project.write(
+        "tests/test_it.py",
+        """
         import asyncio
         import pytest
 
@@ -154,7 +156,8 @@ def test_unit_tests_start_no_server(project: Project, monkeypatch: pytest.Monkey
 
         def test_coroutine(run):
             assert run(double(2)) == 4
-        """)
+        """,
+    )
     monkeypatch.setenv("GREENROOM_SERVER_URL", "postgresql://nobody@localhost:1/none")
     result = project.pytest()
     result.assert_outcomes(passed=2)
@@ -162,13 +165,16 @@ def test_unit_tests_start_no_server(project: Project, monkeypatch: pytest.Monkey
 
 def test_unit_test_that_asks_for_a_database(project: Project) -> None:
     """A unit test that asks for a database fails with one message that says what to do."""
-    project.write("tests/test_it.py", """
+    project.write(
+        "tests/test_it.py",
+        """
         import pytest
 
         @pytest.mark.unit
         def test_wrong(session):
             pass
-        """)
+        """,
+    )
     result = project.pytest()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*is marked 'unit', so it has no database*", "*take the marker away*"])

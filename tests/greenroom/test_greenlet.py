@@ -39,7 +39,9 @@ def test_under_the_client(project: Project) -> None:
 
 def test_under_uvicorn(project: Project) -> None:
     """The same endpoint of the same application raises the same error under uvicorn."""
-    project.write("serve.py", """
+    project.write(
+        "serve.py",
+        """
         import asyncio, os, subprocess, sys
         from shop.main import new_session
         from shop.models import Customer
@@ -51,7 +53,8 @@ def test_under_uvicorn(project: Project) -> None:
 
         asyncio.run(seed())
         os.execv(sys.executable, [sys.executable, "-m", "uvicorn", "shop.main:app", "--port", sys.argv[1]])
-        """)
+        """,
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -82,5 +85,7 @@ def _get(url: str, server: subprocess.Popen[str]) -> httpx2.Response:
         except httpx2.ConnectError:
             if server.poll() is not None or time.monotonic() > end:
                 assert server.stdout is not None
-                pytest.fail(f"uvicorn did not come up:\n{server.stdout.read() if server.poll() is not None else ''}")
+                pytest.fail(
+                    f"uvicorn did not come up:\n{server.stdout.read() if server.poll() is not None else ''}"
+                )
             time.sleep(0.05)

@@ -40,7 +40,9 @@ CHECK = """
 
 def test_whatever_a_test_left(project: Project) -> None:
     """Committed and uncommitted work of the test, the application, and connections of their own: all gone."""
-    project.passes(CHECK + """
+    project.passes(
+        CHECK
+        + """
     def test_inserts(session, client):
         session.add(Customer(name="a", country_code="CH", orders=[Order(), Order()]))
         session.commit()
@@ -98,12 +100,15 @@ def test_whatever_a_test_left(project: Project) -> None:
 
     def test_last():
         pass
-    """)
+    """
+    )
 
 
 def test_changed_schema(project: Project) -> None:
     """A test that changes the schema gets the next one a fresh clone, and all pools stay usable."""
-    project.passes(CHECK + """
+    project.passes(
+        CHECK
+        + """
     def test_create(session, client, run):
         client.post("/customers/a")
         session.execute(text("CREATE TABLE scratch (id int)"))
@@ -127,12 +132,16 @@ def test_changed_schema(project: Project) -> None:
     def test_after(client, session):
         assert session.query(Order).all() == []
         assert client.post("/customers/a").json() == {"id": 1}
-    """)
+    """
+    )
 
 
 def test_failing_tests_leave_nothing(project: Project) -> None:
     """What a failing test had committed, or had in the middle of a transaction, is gone for the next one."""
-    project.write("tests/test_it.py", CHECK + """
+    project.write(
+        "tests/test_it.py",
+        CHECK
+        + """
     def test_fails(session, client):
         client.post("/customers/a")
         session.add(Customer(name="b"))
@@ -150,13 +159,16 @@ def test_failing_tests_leave_nothing(project: Project) -> None:
 
     def test_after():
         pass
-    """)
+    """,
+    )
     project.pytest().assert_outcomes(passed=1, failed=1, errors=1)
 
 
 def test_transaction_left_open(project: Project) -> None:
     """A test that leaves a transaction of the application open fails itself, with an explanation; the next is fine."""
-    project.write("tests/test_it.py", """
+    project.write(
+        "tests/test_it.py",
+        """
         from shop.main import new_session
         from shop.models import Customer
 
@@ -172,7 +184,8 @@ def test_transaction_left_open(project: Project) -> None:
 
         def test_next(client):
             assert client.get("/customers").json() == []
-        """)
+        """,
+    )
     result = project.pytest()
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines([
@@ -227,7 +240,9 @@ def test_many_rewinds(project: Project) -> None:
 
 def test_block_that_would_never_end(project: Project) -> None:
     """A test whose request waits for a lock that the test itself holds fails, instead of hanging."""
-    project.write("tests/conftest.py", """
+    project.write(
+        "tests/conftest.py",
+        """
         import pytest
         from sqlalchemy import text
 
@@ -235,7 +250,8 @@ def test_block_that_would_never_end(project: Project) -> None:
         def impatient(engine):
             with engine.begin() as connection:
                 assert connection.execute(text("SHOW lock_timeout")).scalar() == "10s"
-        """)
+        """,
+    )
     project.passes("""
         import pytest
         from sqlalchemy import text

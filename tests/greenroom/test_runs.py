@@ -29,19 +29,26 @@ def databases(project: Project) -> list[str]:
     """The names of the databases that runs of the project have on the outer run's server."""
     with Admin(make_url(os.environ["GREENROOM_SERVER_URL"])) as admin:
         own = checkout.identity(project.root)
-        return [database.name for database in admin.databases() if database.kind == "run" and database.checkout == own]
+        return [
+            database.name
+            for database in admin.databases()
+            if database.kind == "run" and database.checkout == own
+        ]
 
 
 def test_parallel(project: Project) -> None:
     """With `-n 2`, each worker has a database of its own, cloned from one template, and none is left."""
-    project.write("tests/test_it.py", """
+    project.write(
+        "tests/test_it.py",
+        """
         import os, pytest
 
         @pytest.mark.parametrize("number", range(20))
         def test_insert(client, number, database_url):
             assert database_url.split("?")[0].endswith("_" + os.environ["PYTEST_XDIST_WORKER"])
             assert client.post("/customers/a").json() == {"id": 1}
-        """)
+        """,
+    )
     result = project.pytest("-n", "2")
     result.assert_outcomes(passed=20)
     assert databases(project) == []
@@ -68,14 +75,17 @@ def test_database_is_dropped_after_failures(project: Project) -> None:
 
 def waiting(project: Project) -> subprocess.Popen[str]:
     """A pytest whose test is in the middle of something."""
-    project.write("tests/test_it.py", """
+    project.write(
+        "tests/test_it.py",
+        """
         import pathlib, time
 
         def test_long(client, session):
             client.post("/customers/a")
             pathlib.Path("here").touch()
             time.sleep(60)
-        """)
+        """,
+    )
     started = subprocess.Popen(
         [sys.executable, "-m", "pytest", "-q"],
         cwd=project.root,
@@ -86,7 +96,8 @@ def waiting(project: Project) -> subprocess.Popen[str]:
     )
     end = time.monotonic() + 30
     while not (project.root / "here").exists():
-        assert started.poll() is None and time.monotonic() < end, started.communicate()[0]
+        assert started.poll() is None, started.communicate()[0]
+        assert time.monotonic() < end
         time.sleep(0.02)
     return started
 
@@ -178,20 +189,27 @@ def refused(project: Project, *lines: str, code: int = 1, errors: int = 1) -> st
 def test_server_that_does_not_answer(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong server URL ends the run at the first test, without the password in the message."""
     monkeypatch.setenv("GREENROOM_SERVER_URL", "postgresql://postgres:hunter2@localhost:1/postgres")
-    output = refused(project, "greenroom: The server that GREENROOM_SERVER_URL names does not answer*", "*→ start it*")
+    output = refused(
+        project, "greenroom: The server that GREENROOM_SERVER_URL names does not answer*", "*→ start it*"
+    )
     assert "hunter2" not in output
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgresql://postgres:hunter2@db.example.com/postgres", "*'db.example.com', which is not this machine*"),
+        (
+            "postgresql://postgres:hunter2@db.example.com/postgres",
+            "*'db.example.com', which is not this machine*",
+        ),
         ("postgresql://postgres:hunter2@10.0.0.7/postgres", "*'10.0.0.7', which is not this machine*"),
         ("mysql://root:hunter2@localhost/x", "*must be a postgresql:// URL. Found scheme: mysql.*"),
         ("hunter2", "*GREENROOM_SERVER_URL is not a URL.*"),
     ],
 )
-def test_server_that_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch, url: str, message: str) -> None:
+def test_server_that_is_refused(
+    project: Project, monkeypatch: pytest.MonkeyPatch, url: str, message: str
+) -> None:
     """A server on another machine, or no Postgres at all, is refused before anything is collected."""
     monkeypatch.setenv("GREENROOM_SERVER_URL", url)
     assert "hunter2" not in refused(project, message, "*→ *", code=4)
@@ -204,7 +222,9 @@ def test_application_that_takes_its_url_elsewhere(project: Project, monkeypatch:
     project.write("tests/test_it.py", "def test_it(client): client.get('/customers')")
     result = project.pytest()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*RefusedError: *the database 'app_prod' on localhost, which is not this run's*"])
+    result.stdout.fnmatch_lines(
+        ["*RefusedError: *the database 'app_prod' on localhost, which is not this run's*"]
+    )
     assert "hunter2" not in result.stdout.str()
     project.replace("pyproject.toml", "seed =", 'other_databases = ["app_prod"]\nseed =')
     project.pytest().stdout.fnmatch_lines(["*ConnectionRefusedError*"])
@@ -243,14 +263,17 @@ def test_broken_migration(project: Project) -> None:
 def test_migrations_that_go_elsewhere(project: Project) -> None:
     """An env.py that would migrate another database than it is told is stopped before it connects."""
     migrations(project)
-    project.write("migrations/env.py", """
+    project.write(
+        "migrations/env.py",
+        """
         from alembic import context
         from sqlalchemy import create_engine
 
         with create_engine("postgresql+psycopg://me:hunter2@localhost:1/app_prod").connect() as connection:
             context.configure(connection=connection)
             context.run_migrations()
-        """)
+        """,
+    )
     output = refused(project, "*about to connect to the database 'app_prod' on localhost*", "*→ *")
     assert "hunter2" not in output
 
@@ -258,7 +281,9 @@ def test_migrations_that_go_elsewhere(project: Project) -> None:
 def test_asynchronous_env_py(project: Project) -> None:
     """Alembic's stock asynchronous env.py, which starts a loop of its own, works as it is."""
     migrations(project)
-    project.write("migrations/env.py", """
+    project.write(
+        "migrations/env.py",
+        """
         import asyncio
         from alembic import context
         from sqlalchemy import pool
@@ -278,26 +303,37 @@ def test_asynchronous_env_py(project: Project) -> None:
             await connectable.dispose()
 
         asyncio.run(run_async_migrations())
-        """)
+        """,
+    )
     project.passes("def test_it(client): assert client.get('/customers').json() == []")
 
 
 def migrations(project: Project) -> None:
     """Give the project an Alembic environment with one revision instead of its metadata."""
-    project.replace("pyproject.toml", 'metadata = "shop.models:metadata"\nseed = ["seed.sql"]', 'alembic = "alembic.ini"')
-    project.write("alembic.ini", """
+    project.replace(
+        "pyproject.toml", 'metadata = "shop.models:metadata"\nseed = ["seed.sql"]', 'alembic = "alembic.ini"'
+    )
+    project.write(
+        "alembic.ini",
+        """
         [alembic]
         script_location = %(here)s/migrations
         sqlalchemy.url = driver://user:pass@localhost/dbname
-        """)
-    project.write("migrations/env.py", """
+        """,
+    )
+    project.write(
+        "migrations/env.py",
+        """
         from alembic import context
 
         context.configure(connection=context.config.attributes["connection"])
         with context.begin_transaction():
             context.run_migrations()
-        """)
-    project.write("migrations/versions/one.py", '''
+        """,
+    )
+    project.write(
+        "migrations/versions/one.py",
+        '''
         """One."""
         from alembic import op
 
@@ -307,7 +343,8 @@ def migrations(project: Project) -> None:
 
         def upgrade():
             op.execute("CREATE TABLE customers (id serial PRIMARY KEY, name text UNIQUE, country_code text)")
-        ''')
+        ''',
+    )
 
 
 def test_application_that_does_not_import(project: Project) -> None:
@@ -329,7 +366,11 @@ def test_application_that_does_not_import(project: Project) -> None:
         ('seed = ["seed.sql"]', 'seed = "seed.sql"', "*seed must be a list of strings. Found: 'seed.sql'.*"),
         ('["seed.sql"]', '["sed.sql"]', "*names a file that is not there: *sed.sql.*"),
         ('metadata = "shop.models:metadata"\n', "", "*exactly one source of the schema*Found: none*"),
-        ("seed =", 'sql = ["seed.sql"]\nseed =', "*exactly one source of the schema*Found: metadata and sql*"),
+        (
+            "seed =",
+            'sql = ["seed.sql"]\nseed =',
+            "*exactly one source of the schema*Found: metadata and sql*",
+        ),
         ("shop.main:app", "shop.main.app", '*app must be an import string such as "package.module:name"*'),
         ("seed =", 'driver = "mysql+aiomysql"\nseed =', "*driver must be a PostgreSQL scheme*"),
         ("seed =", 'role = "pg_read_all_data"\nseed =', "*role must be a plain lower-case name*"),

@@ -1,0 +1,115 @@
+# The interface of this checkout. `make help` prints the targets from the comments in this file.
+#
+# Works with GNU make 3.81 (what macOS ships) to 4.x, so nothing here is newer than 3.81, and every recipe line
+# is one command: .SHELLFLAGS came with 3.82, and with one command a line nothing depends on it.
+SHELL := /bin/sh
+.SHELLFLAGS := -eu -c
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+# T=tests/api/test_providers.py::test_create narrows any test target to that file, class or test. One test pays
+# for no second process and says nothing about coverage, so narrowing turns xdist and coverage off: the answer
+# comes sooner and breakpoint() works, but the threshold is not checked. T is one argument, taken literally.
+T ?=
+
+# PYTEST_ARGS goes to pytest as the shell splits it: make test PYTEST_ARGS='-x -k "login or logout"'.
+PYTEST_ARGS ?=
+
+# ENGINE chooses where Postgres comes from. Left empty, it is not passed on, and greenroom decides (auto).
+ENGINE ?=
+ifneq ($(strip $(ENGINE)),)
+export GREENROOM_ENGINE := $(ENGINE)
+endif
+
+# The message of a new migration.
+m ?=
+
+# Further arguments of scripts/lock.
+LOCK_ARGS ?=
+
+# What the bootstrap makes: every target that needs Python depends on $(venv).
+venv := .venv/.bootstrapped
+bin := .venv/bin
+
+# $(call quote,NAME): the value of a variable as one shell word, whatever spaces, quotes or $ it contains.
+quote = '$(subst ','\'',$(value $(1)))'
+
+# $(call pytest,PATH,OPTIONS): pytest on PATH with OPTIONS, or on T without xdist and coverage.
+pytest = $(bin)/pytest $(if $(value T),$(call quote,T) -n 0 --no-cov,$(1) $(2)) $(value PYTEST_ARGS)
+
+##@ Tests (T=tests/api/test_providers.py::test_create narrows, ENGINE=auto|embedded|external chooses the Postgres)
+
+.PHONY: test-up test test-unit test-integration test-api test-toolkit test-status test-down
+
+test-up: $(venv) ## Start this checkout's Postgres, migrated and ready
+	$(bin)/greenroom up
+
+# The tests of the reference service, in one process: they take a few seconds, which a second one would only add to.
+test: $(venv) ## Run the suite with coverage; starts what is missing by itself
+	$(call pytest,,--cov)
+
+test-unit: $(venv) ## Run the unit tests of the reference service, without coverage
+	$(call pytest,tests/unit,--no-cov)
+
+test-integration: $(venv) ## Run the integration tests of the reference service, without coverage
+	$(call pytest,tests/integration,--no-cov)
+
+test-api: $(venv) ## Run the API tests of the reference service, without coverage
+	$(call pytest,tests/api,--no-cov)
+
+# The toolkit's tests run pytest inside pytest, a hundred times; they are the slow ones, so they alone pay for workers.
+test-toolkit: $(venv) ## Run the toolkit's own tests, without coverage
+	$(call pytest,tests/greenroom tests/scripts,--no-cov -n auto)
+
+test-status: $(venv) ## Show what of the test environment runs, and where
+	$(bin)/greenroom status
+
+test-down: $(venv) ## Stop the test environment and remove what it made
+	$(bin)/greenroom down
+
+##@ Database
+
+.PHONY: migrate migration
+
+migrate: $(venv) ## Bring the schema of the running Postgres up to date
+	$(bin)/greenroom migrate
+
+migration: $(venv) ## Write a migration from the models: make migration m="add a table"
+	$(if $(strip $(value m)),,$(error m is empty, and a migration needs a message. Usage: make migration m="add a table"))
+	$(bin)/greenroom exec -- $(bin)/alembic revision --autogenerate -m $(call quote,m)
+
+##@ Code
+
+.PHONY: lint format lock
+
+lint: $(venv) ## Run every check that reads only
+	scripts/lint
+
+format: $(venv) ## Rewrite Python, shell and this Makefile in the project's format
+	scripts/format
+
+# Needs no .venv: a lock that does not install must not keep you from making a new one.
+lock: ## Pin the dependencies in requirements/dev.txt; LOCK_ARGS=--upgrade takes newer ones
+	scripts/lock $(value LOCK_ARGS)
+
+##@ Housekeeping
+
+.PHONY: help clean
+
+help: ## List the targets
+	@if test -t 1 && test -z "$${NO_COLOR:-}"; then color=yes; else color=; fi; awk -v color="$$color" ' \
+	  BEGIN { FS = ":.*## "; if (color) { bold = "\033[1m"; cyan = "\033[36m"; off = "\033[0m" } } \
+	  /^##@ / { printf "\n%s%s%s\n", bold, substr($$0, 5), off } \
+	  /^[a-z-]+:.*## / { printf "  %s%-17s%s %s\n", cyan, $$1, off, $$2 }' $(MAKEFILE_LIST)
+
+# greenroom goes down before the tool that can stop it is deleted; where .venv is not whole, there is no such tool.
+clean: ## Stop the test environment, then remove .venv, caches and reports
+	@if test -e .venv/.bootstrapped && $(bin)/python -c '' 2>/dev/null; then $(bin)/greenroom down; fi
+	rm -rf .venv reports dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
+	find . -path ./.git -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+# The script writes this stamp, and is silent and quick when nothing changed. It looks every time (.PHONY), since
+# make's file times cannot tell that the interpreter behind .venv vanished or that the checkout was moved.
+.PHONY: $(venv)
+$(venv):
+	@scripts/bootstrap

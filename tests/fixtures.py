@@ -1,0 +1,143 @@
+"""Fixtures that several tiers share: the environment of a test, and a provider outside of the process."""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+import pytest
+from sqlalchemy.orm import Session
+
+from app import security
+from app.models import CatalogueEntry
+from app.settings import get_settings
+
+
+class Configure(Protocol):
+    """The type of the fixture `configure`."""
+
+    def __call__(self, **variables: str | None) -> None:
+        """Set environment variables, or with None unset them, and have the settings read anew."""
+
+
+@pytest.fixture
+def configure() -> Iterator[Configure]:
+    """Change the service's environment for the rest of the test."""
+    # What is computed from the settings once per process.
+    caches = (get_settings, security._hasher, security._decoy, security._cipher)
+
+    def forget() -> None:
+        for cached in caches:
+            cached.cache_clear()
+
+    with pytest.MonkeyPatch.context() as patch:
+
+        def configure(**variables: str | None) -> None:
+            for name, value in variables.items():
+                if value is None:
+                    patch.delenv(name, raising=False)
+                else:
+                    patch.setenv(name, value)
+            forget()
+
+        yield configure
+    forget()
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request that reached the outside provider."""
+
+    path: str
+    form: Mapping[str, str]
+    authorisation: str
+
+
+class OutsideProvider:
+    """An OAuth2 provider over HTTP on this machine, which answers what the test tells it to.
+
+    `answers` holds a status and a body for each path: anything JSON, or text as it is. While `open` is cleared,
+    answers wait; `asked` is released once for each request that came in.
+    """
+
+    client_id = "our-id"
+    client_secret = "our-secret"
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, Any]] = {}
+        self.received: list[Received] = []
+        self.asked = threading.Semaphore(0)
+        self.open = threading.Event()
+        self.open.set()
+        self.issue("access-1", "refresh-1")
+        self.answers["/accounts"] = 200, {
+            "accounts": [{"id": "1", "name": "IRA", "currency": "USD", "balance": "12.50"}]
+        }
+        self.answers["/revoke"] = 200, {}
+        # The socket listens from here on: whoever connects before `serve` runs is answered then.
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+
+    def issue(self, access_token: str, refresh_token: str | None, **more: Any) -> None:
+        """Have the next exchanges and refreshes answered with these tokens."""
+        answer = {"access_token": access_token, "refresh_token": refresh_token, "token_type": "Bearer"}
+        self.answers["/token"] = 200, {name: value for name, value in (answer | more).items() if value}
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """The URLs as the catalogue has them."""
+        address = f"http://127.0.0.1:{self.server.server_port}"
+        return {f"{name}_url": f"{address}/{name}" for name in ("authorize", "token", "revoke", "accounts")}
+
+    def _handler(outside) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - `self` is the handler's
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+                outside.received.append(
+                    Received(self.path, dict(parse_qsl(body)), self.headers.get("Authorization", ""))
+                )
+                outside.asked.release()
+                outside.open.wait()
+                status, answer = outside.answers[self.path]
+                content = answer if isinstance(answer, str) else json.dumps(answer)
+                self.send_response(status)
+                self.send_header(
+                    "Content-Type", "text/html" if isinstance(answer, str) else "application/json"
+                )
+                self.end_headers()
+                self.wfile.write(content.encode())
+
+            do_GET = do_POST
+
+            def log_message(self, *_arguments: object) -> None:
+                """Nobody reads it."""
+
+        return Handler
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch, configure: Configure) -> Iterator[OutsideProvider]:
+    """A provider outside of the process, with credentials for the service as Schwab's."""
+    provider = OutsideProvider()
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    credentials = {"client_id": provider.client_id, "client_secret": provider.client_secret}
+    configure(OAUTH_CLIENTS=json.dumps({"schwab": credentials}))
+    thread = threading.Thread(target=provider.server.serve_forever, args=(0.01,))
+    thread.start()
+    yield provider
+    provider.open.set()
+    provider.server.shutdown()
+    thread.join()
+    provider.server.server_close()
+
+
+@pytest.fixture
+def schwab(session: Session, outside: OutsideProvider) -> OutsideProvider:
+    """The outside provider, where the catalogue says that Schwab is."""
+    entry = session.get_one(CatalogueEntry, "schwab")
+    for name, url in outside.endpoints.items():
+        setattr(entry, name, url)
+    session.commit()
+    return outside
