@@ -45,8 +45,9 @@ test-up: $(venv) ## Start this checkout's Postgres, migrated and ready
 	$(bin)/greenroom up
 
 # The tests of the reference service, in one process: they take a few seconds, which a second one would only add to.
+# The package is named, as in pyproject.toml: a bare --cov would take the first of PYTEST_ARGS for it.
 test: $(venv) ## Run the suite with coverage; starts what is missing by itself
-	$(call pytest,,--cov)
+	$(call pytest,,--cov=app)
 
 test-unit: $(venv) ## Run the unit tests of the reference service, without coverage
 	$(call pytest,tests/unit,--no-cov)
@@ -58,7 +59,7 @@ test-api: $(venv) ## Run the API tests of the reference service, without coverag
 	$(call pytest,tests/api,--no-cov)
 
 # The toolkit's tests run pytest inside pytest, a hundred times; they are the slow ones, so they alone pay for workers.
-test-toolkit: $(venv) ## Run the toolkit's own tests, without coverage
+test-toolkit: $(venv) ## Run the tests of greenroom itself and of the scripts, without coverage
 	$(call pytest,tests/greenroom tests/scripts,--no-cov -n auto)
 
 test-status: $(venv) ## Show what of the test environment runs, and where

@@ -149,7 +149,7 @@ class Admin:
             sql.Identifier(name), sql.Identifier(owner), sql.Identifier(template or "template0")
         )
         if template is not None and self.version >= 150000:
-            # Copies files instead of writing every page to the WAL: 9 times faster where fsync is off.
+            # Copies files instead of writing every page to the WAL, which is faster where fsync is off.
             statement += sql.SQL(" STRATEGY file_copy")
         self._execute_when_free(statement)
         row = self._connection.execute(

@@ -63,8 +63,8 @@ def join(loop: Loop, suspended: Callable[[Any], AbstractContextManager[None]]) -
         # Its transport holds on to the factory that it was made with.
         if isinstance(made._transport, _TestClientTransport):  # noqa: SLF001
             made._transport.portal_factory = portal_factory.__get__(made)  # noqa: SLF001
-    TestClient._portal_factory = portal_factory  # type: ignore[method-assign,assignment]  # noqa: SLF001
-    TestClient.__enter__ = enter  # type: ignore[method-assign]
+    TestClient._portal_factory = portal_factory  # type: ignore[method-assign]  # noqa: SLF001
+    TestClient.__enter__ = enter  # type: ignore[method-assign,assignment]
 
     def leave() -> None:
         TestClient._portal_factory = stock_factory  # type: ignore[method-assign]  # noqa: SLF001

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import importlib.util
 import os
@@ -28,7 +29,7 @@ START_TIMEOUT: Final = 30
 """Seconds for initdb and for the start. Both take well under one."""
 
 SETTINGS: Final = {
-    # Nobody needs the data after a crash. Together 2 to 5 times faster commits on a disk, and no surprises on tmpfs.
+    # Nobody needs the data after a crash.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -45,6 +46,8 @@ SETTINGS: Final = {
     # A pool per xdist worker, and statements over hundreds of tables.
     "max_connections": "200",
     "max_locks_per_transaction": "256",
+    # Files in the data directory, which go away with it, also when the server was killed.
+    "dynamic_shared_memory_type": "mmap",
     # Nothing outside this machine's user gets in.
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -102,9 +105,7 @@ class Instance:
                 # It was killed. Postgres would refuse to start where a container's first process leaves the dead one
                 # as a zombie, and nothing in here is worth a recovery.
                 say("the server was killed; beginning anew")
-                shutil.rmtree(self._data)
-                for name in (self._socket, f"{self._socket}.lock"):
-                    Path(name).unlink(missing_ok=True)
+                self._clear()
             if not (self._data / "PG_VERSION").exists():
                 with timed(say, "initialising a data directory", "initialised"):
                     self._initialise(tools)
@@ -133,12 +134,20 @@ class Instance:
         if not self.folder.exists():
             return False
         if self.pid is not None:
-            # Immediate: the data is thrown away anyway, and clients that hang do not matter.
-            _Tools(self.folder).run(
-                "pg_ctl", "stop", "-D", self._data, "-m", "immediate", "-w", "-t", 20, "-s"
-            )
+            _Tools(self.folder).run("pg_ctl", "stop", "-D", self._data, "-m", "fast", "-w", "-t", 20, "-s")
+        self._clear()
         shutil.rmtree(self.folder)
         return True
+
+    def _clear(self) -> None:
+        """Remove the data and the socket of a server that is no more, and what one that was killed left in memory."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # The last but one line: the key and the id of its System V segment.
+            segment = int((self._data / "postmaster.pid").read_text().splitlines()[6].split()[1])
+            ctypes.CDLL(None).shmctl(segment, 0, None)  # 0 is IPC_RMID, on Linux and on macOS
+        shutil.rmtree(self._data, ignore_errors=True)
+        for name in (self._socket, f"{self._socket}.lock"):
+            Path(name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -14,7 +14,8 @@ import psutil
 import pytest
 from _pytest.pytester import RunResult
 
-from greenroom.plugin.keys import stage_key
+from greenroom.output import silent
+from greenroom.servers.embedded import Embedded
 from greenroom.urls import conninfo
 
 PROJECTS = Path(__file__).parent / "projects"
@@ -89,36 +90,50 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-@pytest.fixture
-def embedded_project(
-    pytester: pytest.Pytester,
-    clean_environment: None,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Project]:
-    """A copy of the project `shop`, whose servers are its own and whose runtime folder nobody else uses."""
-    # Short, for the sockets below it, and in memory where there is memory.
+def make_runtime_folder(name: str) -> Path:
+    """A runtime folder that nobody else uses: in memory where there is memory, and short, for the sockets below it."""
     base = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/tmp")
-    runtime = base / f"gr-{os.getpid()}-{tmp_path_factory.mktemp('x').name}"
-    runtime.mkdir(mode=0o755)
-    monkeypatch.setenv("GREENROOM_RUNTIME_DIR", str(runtime))
+    folder = base / f"gr-{os.getpid()}-{name}"
+    folder.mkdir(mode=0o755)
+    return folder
+
+
+@pytest.fixture
+def runtime(
+    clean_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """The runtime folder of the test's own servers."""
+    folder = make_runtime_folder(tmp_path_factory.mktemp("x").name)
+    monkeypatch.setenv("GREENROOM_RUNTIME_DIR", str(folder))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def embedded_project(pytester: pytest.Pytester, runtime: Path) -> Iterator[Project]:
+    """A copy of the project `shop`, whose servers are its own."""
     shutil.copytree(PROJECTS / "shop", pytester.path, dirs_exist_ok=True)
     project = Project(pytester.path, pytester)
     yield project
     project.greenroom("down")
-    shutil.rmtree(runtime, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """The admin URL of a server that the projects of this process's tests share, so that each need not start one."""
+    folder = make_runtime_folder("shared")
+    server = Embedded(folder / "server", owned=True)
+    server.start(silent)
+    yield conninfo(server.admin)
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
 def project(
-    pytester: pytest.Pytester,
-    request: pytest.FixtureRequest,
-    clean_environment: None,
-    monkeypatch: pytest.MonkeyPatch,
+    pytester: pytest.Pytester, clean_environment: None, monkeypatch: pytest.MonkeyPatch, server_url: str
 ) -> Project:
-    """A copy of the project `shop`, which uses the outer run's server, so that none has to be started for it."""
-    stage = request.config.stash[stage_key]
-    stage.open()
-    monkeypatch.setenv("GREENROOM_SERVER_URL", conninfo(stage.server.admin))
+    """A copy of the project `shop`, which uses the shared server as an external one."""
+    monkeypatch.setenv("GREENROOM_SERVER_URL", server_url)
     shutil.copytree(PROJECTS / "shop", pytester.path, dirs_exist_ok=True)
     return Project(pytester.path, pytester)

@@ -12,9 +12,9 @@ from greenroom.servers.instance import program
 from tests.greenroom.conftest import Project, runs
 
 
-def test_up_status_down(embedded_project: Project) -> None:
+def test_up_status_down(embedded_project: Project, runtime: Path) -> None:
     """`up` leaves a server running, a run uses it and leaves it alone, `down` removes all that there was."""
-    project, runtime = embedded_project, Path(os.environ["GREENROOM_RUNTIME_DIR"])
+    project = embedded_project
     up = project.greenroom("up")
     assert up.returncode == 0, up.stderr
     lines = up.stderr.splitlines()
@@ -50,10 +50,9 @@ def test_up_status_down(embedded_project: Project) -> None:
     assert list(runtime.iterdir()) == []
 
 
-def test_server_that_died(embedded_project: Project) -> None:
+def test_server_that_died(embedded_project: Project, runtime: Path) -> None:
     """After the server's process was killed, `status` says that it does not run, and `up` starts it again."""
     embedded_project.greenroom("up")
-    runtime = Path(os.environ["GREENROOM_RUNTIME_DIR"])
     os.kill(int(next(runtime.glob("*/*/up/data/postmaster.pid")).read_text().split()[0]), 9)
     assert "not running" in embedded_project.greenroom("status").stdout
     up = embedded_project.greenroom("up")
@@ -61,9 +60,8 @@ def test_server_that_died(embedded_project: Project) -> None:
     assert embedded_project.greenroom("status", "--json").returncode == 0
 
 
-def test_server_of_a_checkout_that_is_gone(embedded_project: Project, tmp_path: Path) -> None:
+def test_server_of_a_checkout_that_is_gone(embedded_project: Project, runtime: Path, tmp_path: Path) -> None:
     """A server whose checkout was deleted is removed by the next run of any checkout of the user."""
-    runtime = Path(os.environ["GREENROOM_RUNTIME_DIR"])
     gone = tmp_path / "gone"
     embedded_project.root.rename(gone)
     moved = Project(gone, embedded_project._pytester)

@@ -127,9 +127,8 @@ def test_killed_run_on_a_shared_server(project: Project) -> None:
     assert databases(project) == []
 
 
-def test_killed_run_with_its_own_server(embedded_project: Project) -> None:
+def test_killed_run_with_its_own_server(embedded_project: Project, runtime: Path) -> None:
     """A run that is killed leaves its server; the next run removes it, is green, and leaves nothing itself."""
-    runtime = Path(os.environ["GREENROOM_RUNTIME_DIR"])
     kill(waiting(embedded_project))
     left = list(runtime.glob("*/*/run-*"))
     assert len(left) == 1
@@ -141,14 +140,14 @@ def test_killed_run_with_its_own_server(embedded_project: Project) -> None:
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_interrupted_run(embedded_project: Project, workers: str) -> None:
+def test_interrupted_run(embedded_project: Project, runtime: Path, workers: str) -> None:
     """Ctrl-C in the middle of a test ends the run with exit code 2 and leaves no server and no folder."""
     embedded_project.replace("pyproject.toml", "addopts = [", f'addopts = ["-n{workers}", ')
     run = waiting(embedded_project)
     os.killpg(run.pid, signal.SIGINT)
     output, _ = run.communicate(timeout=30)
     assert run.returncode == 2, output
-    assert list(Path(os.environ["GREENROOM_RUNTIME_DIR"]).iterdir()) == []
+    assert list(runtime.iterdir()) == []
 
 
 def test_two_runs_at_once(project: Project) -> None:
