@@ -12,6 +12,10 @@ from typing import Final, TextIO
 Say = Callable[[str], None]
 """Takes one line for the user."""
 
+_RED: Final = 31
+_GREEN: Final = 32
+_CYAN: Final = 36
+
 
 class Console:
     """Prints lines that begin with a mark, coloured only where a terminal reads them.
@@ -20,31 +24,24 @@ class Console:
         stream: Where the lines go; by default stderr as it is at the time of each line.
     """
 
-    _COLOURS: Final = {"greenroom": "32", "error": "31", "→": "36"}
-
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
 
-    @property
-    def stream(self) -> TextIO:
-        """Where the lines go."""
-        return self._stream or sys.stderr
-
     def say(self, line: str) -> None:
         """Print one line of progress."""
-        self._line("greenroom", line)
+        self._line("greenroom:", _GREEN, line)
 
     def error(self, message: str, hint: str | None = None) -> None:
         """Print what is wrong and what helps."""
-        self._line("error", message)
+        self._line("error:", _RED, message)
         if hint:
-            self._line("→", hint)
+            self._line("→", _CYAN, hint)
 
-    def _line(self, mark: str, text: str) -> None:
-        if self.stream.isatty() and "NO_COLOR" not in os.environ:
-            mark = f"\033[{self._COLOURS[mark]}m{mark}\033[0m"
-        separator = " " if mark.endswith("→") or "→" in mark else ": "
-        print(f"{mark}{separator}{text}", file=self.stream, flush=True)
+    def _line(self, mark: str, colour: int, text: str) -> None:
+        stream = self._stream or sys.stderr
+        if stream.isatty() and not os.environ.get("NO_COLOR"):
+            mark = f"\033[{colour}m{mark}\033[0m"
+        print(mark, text, file=stream, flush=True)
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ from greenroom.loop import Loop
 from greenroom.loop.lifespan import Lifespan
 from greenroom.places import explained, indented
 from greenroom.servers.base import Server, kinds
-from greenroom.urls import environment, for_driver
+from greenroom.urls import environment, for_driver, forget_libpq_environment
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -47,6 +47,9 @@ _RUN: Final = "GREENROOM_RUN"
 class Stage:
     """What one process of a run has. Use `begin`.
 
+    Attributes:
+        may_use_database: The current test is not marked as one that has none.
+
     Args:
         config: The project.
         server: The server, not necessarily started.
@@ -62,6 +65,7 @@ class Stage:
         self.why = why
         self.run_token = run
         self.name = name_for(run, worker)
+        self.may_use_database = True
         self.loop = Loop()
         self._say = say
         self._clone: Clone | None = None
@@ -143,6 +147,8 @@ class Stage:
     def _opened(self) -> Clone:
         if not self.server.running():
             self.server.start(self._say)
+        with Admin(self.server.admin) as admin:
+            admin.sweep()
         name = template.ensure(self.config, self.server, self._say)
         return Clone(self.config, self.server, template=name, name=self.name)
 
@@ -271,6 +277,7 @@ class Stage:
     def close(self) -> None:
         """Undo everything, in the opposite order, going on where a step fails."""
         with contextlib.ExitStack() as stack:
+            stack.push(self._undo)
             stack.callback(self.server.stop)
             if self._clone is not None:
                 stack.callback(self._clone.close)
@@ -278,9 +285,9 @@ class Stage:
                 stack.callback(self._engine.dispose)
             stack.callback(self.loop.close)
             stack.callback(self.stop_serving)
-            stack.push(self._undo)
 
     def _set_environment(self) -> None:
+        self.on_close(partial(os.environ.update, forget_libpq_environment()))
         changes = environment(self.app_url, self.config.database_url, self.config.environment)
         if _told(self.config) is None:
             changes[_RUN] = json.dumps({

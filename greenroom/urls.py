@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from typing import Final
 
 from sqlalchemy import URL
 
@@ -47,6 +49,22 @@ def environment(url: URL, variable: str, more: Mapping[str, str]) -> dict[str, s
             value = value.replace("{" + key + "}", part)
         values[name] = value
     return values
+
+
+LIBPQ: Final = (
+    "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE", "PGSERVICEFILE", "PGOPTIONS",
+    "PGTARGETSESSIONATTRS",
+)  # fmt: skip
+"""Environment variables that complete, and PGHOSTADDR even overrules, what a URL says about where to connect."""
+
+
+def forget_libpq_environment() -> dict[str, str]:
+    """Take `LIBPQ` out of this process's environment: what is connected to is what greenroom's own URLs say.
+
+    Returns:
+        What was there.
+    """
+    return {name: os.environ.pop(name) for name in LIBPQ if name in os.environ}
 
 
 def redacted(url: URL) -> str:

@@ -17,6 +17,7 @@ from greenroom.cli import databases, doctor, server
 from greenroom.config import Config, find
 from greenroom.errors import GreenroomError
 from greenroom.output import Console
+from greenroom.urls import forget_libpq_environment
 
 Command = Callable[[Config, argparse.Namespace, Console], int]
 
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     console = Console()
     options = _parser().parse_args(arguments)
+    forget_libpq_environment()
     command: Command = options.command
     try:
         return command(find(options.root.resolve()), options, console)

@@ -102,11 +102,7 @@ class Admin:
         for name, oid, template, comment in rows:
             mark = _mark(comment)
             if mark is not None and mark.get("oid") == oid:
-                found.append(
-                    Database(
-                        name, mark["kind"], template, mark["checkout"], mark["locked_in"], mark["details"]
-                    )
-                )
+                found.append(Database(name=name, complete=template, **{key: mark[key] for key in _IN_MARK}))
         return found
 
     def find(self, name: str) -> Database | None:
@@ -241,13 +237,11 @@ class Admin:
                 " shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s",
                 [name],
             ).fetchone()
+            # Not the password itself: all may read a role's comment.
+            mark = {"password": hashlib.sha256((password or "").encode()).hexdigest()[:16]}
             if row is None:
-                self._connection.execute(
-                    sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), password)
-                )
-                self._connection.execute(
-                    sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(name), json.dumps({_MARK: {}}))
-                )
+                self._connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+                self._set_password(name, password, mark)
                 return
             powerful, comment = row
             if _mark(comment) is None:
@@ -255,12 +249,21 @@ class Admin:
                     f"The server has a role {name!r} that greenroom did not make.",
                     hint='choose another name: role = "…" in [tool.greenroom]',
                 )
+            if _mark(comment) != mark:
+                # The admin's password was changed, from which it is derived.
+                self._set_password(name, password, mark)
             if powerful:
                 raise RefusedError(
                     f"The role {name!r} must have no right beyond logging in, so that tests cannot do what the "
                     f"application could not. Somebody gave it more.",
                     hint=f"ALTER ROLE {name} NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION",
                 )
+
+    def _set_password(self, role: str, password: str | None, mark: dict[str, str]) -> None:
+        self._connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), password))
+        self._connection.execute(
+            sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(role), json.dumps({_MARK: mark}))
+        )
 
     # -- locks -------------------------------------------------------------------------------------------------------
 
@@ -295,6 +298,9 @@ def _key(subject: str) -> int:
     """A signed 64-bit number for a subject, as advisory locks want it."""
     digest = hashlib.sha256(f"greenroom {subject}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
+
+
+_IN_MARK: Final = ("kind", "checkout", "locked_in", "details")
 
 
 def _mark(comment: str | None) -> dict[str, Any] | None:

@@ -39,6 +39,7 @@ def ensure(config: Config, server: Server, say: Say) -> str:
     """
     with Admin(server.admin) as admin:
         name = name_of(fingerprint.of(config, server_version=admin.version))
+        admin.ensure_role(config.role, _password(config, server))
         found = admin.find(name)
         if found and found.complete:
             return name
@@ -68,7 +69,6 @@ def _build(config: Config, server: Server, admin: Admin, name: str, say: Say) ->
         # Somebody died while building it.
         admin.drop(name)
     with timed(say, "migrating a new template", "migrated"):
-        admin.ensure_role(config.role, _password(config, server))
         admin.create(name, "template", owner=config.role, checkout=checkout.identity(config.root))
         own = server.admin.set(database=name)
         try:

@@ -12,7 +12,7 @@ from greenroom.errors import GreenroomError
 from greenroom.loop.join import join
 from greenroom.output import Console
 from greenroom.plugin import fixtures
-from greenroom.plugin.keys import needs_database, stage_key
+from greenroom.plugin.keys import stage_key
 from greenroom.stage import Stage
 
 if TYPE_CHECKING:
@@ -73,17 +73,25 @@ class Hooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Have the `TestClient`s join the loop before it can make one."""
-        if not self._joined and (needs_database(item) or "starlette.testclient" in sys.modules):
-            self._stage.on_close(join(self._stage.loop, self._stage.suspended))
+        stage = self._stage
+        stage.may_use_database = item.get_closest_marker(stage.config.unit_marker) is None
+        if not stage.may_use_database and fixtures.DATABASE in getattr(item, "fixturenames", ()):
+            pytest.fail(
+                f"greenroom: the test is marked {stage.config.unit_marker!r}, so it has no database, but it asks for "
+                f"one.\n  → move it to another folder, or take the marker away",
+                pytrace=False,
+            )
+        if not self._joined and (stage.may_use_database or "starlette.testclient" in sys.modules):
+            stage.on_close(join(stage.loop, stage.suspended))
             self._joined = True
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+    def pytest_runtest_teardown(self) -> Generator[None, object, object]:
         """Rewind, when all fixtures of the test are gone and nothing of it is left to come."""
         try:
             return (yield)
         finally:
-            if needs_database(item):
+            if self._stage.may_use_database:
                 self._rewind()
 
     def _rewind(self) -> None:

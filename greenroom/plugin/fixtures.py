@@ -14,7 +14,7 @@ from sqlalchemy import URL
 from sqlalchemy.orm import Session
 
 from greenroom.errors import GreenroomError
-from greenroom.plugin.keys import needs_database, stage_key
+from greenroom.plugin.keys import stage_key
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from greenroom.stage import Stage
 
 T = TypeVar("T")
+
+DATABASE = "_greenroom_database"
+"""The fixture behind all that use the database."""
 
 
 class Run(Protocol):
@@ -42,25 +45,25 @@ def _greenroom_overrides(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def _greenroom_database(request: pytest.FixtureRequest) -> Stage:
+@pytest.fixture(scope="session", name=DATABASE)
+def _database(request: pytest.FixtureRequest) -> Stage:
     """This process's stage, with a database."""
     return _with_database(request)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def database_url(_greenroom_database: Stage) -> str:
     """The URL of this test's database as the application has it, such as `postgresql+asyncpg://…`."""
     return _greenroom_database.app_url.render_as_string(hide_password=False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sync_database_url(_greenroom_database: Stage) -> str:
     """The URL of this test's database for a synchronous engine: `postgresql+psycopg://…`."""
     return _greenroom_database.sync_url.render_as_string(hide_password=False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def engine(_greenroom_database: Stage) -> Engine:
     """A synchronous engine to this test's database, as the application's role."""
     return _greenroom_database.engine
@@ -92,15 +95,21 @@ def async_session(_greenroom_database: Stage) -> Iterator[AsyncSession]:
     _greenroom_database.run(session.close())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run(request: pytest.FixtureRequest) -> Run:
     """Run a coroutine on the application's event loop, wait for it, and return its result."""
-    if needs_database(request.node):
-        return _with_database(request).run
-    return request.config.stash[stage_key].run
+    stage = request.config.stash[stage_key]
+
+    def run(coroutine: Coroutine[Any, Any, T], /) -> T:
+        __tracebackhide__ = True
+        if stage.may_use_database:
+            _with_database(request)
+        return stage.run(coroutine)
+
+    return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def app(request: pytest.FixtureRequest, _greenroom_database: Stage) -> ASGIApp:
     """The application. `app.dependency_overrides` are put back after the test."""
     application: ASGIApp = _app(request, _greenroom_database)
@@ -146,12 +155,6 @@ def _app(request: pytest.FixtureRequest, stage: Stage) -> Any:
 def _with_database(request: pytest.FixtureRequest) -> Stage:
     __tracebackhide__ = True
     stage = request.config.stash[stage_key]
-    if not needs_database(request.node):
-        pytest.fail(
-            f"greenroom: the test is marked {stage.config.unit_marker!r}, so it has no database, but it asks for one.\n"
-            f"  → move it to another folder, or take the marker away",
-            pytrace=False,
-        )
     _or_end_the_run(request, stage.open, "there is no database for the tests")
     return stage
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _KEPT = "up"
 _CHECKOUT = "checkout"
+_LEASE = "lease"
 
 
 class Embedded(Server):
@@ -30,19 +31,19 @@ class Embedded(Server):
 
     Args:
         folder: The server's folder.
-        owned: `stop` removes the server.
-        checkout_root: The checkout that it is kept for, where it outlives the process.
+        root: The checkout that it is for.
+        lease: The lock on the folder, if the server is this process's to remove at the end of its run.
     """
 
     kind = "embedded"
     preference = 90
     remedy = "pip install 'greenroom[embedded]'"
 
-    def __init__(self, folder: Path, *, owned: bool, checkout_root: Path | None = None) -> None:
+    def __init__(self, folder: Path, root: Path, lease: IO[str] | None = None) -> None:
+        self.disposable = folder.name != _KEPT
         self._instance = Instance(folder)
-        self._owned = owned
-        self._checkout_root = checkout_root
-        self._lease: IO[str] | None = None
+        self._root = root
+        self._lease = lease
 
     @classmethod
     def why_not(cls, config: Config) -> str | None:  # noqa: ARG003 - it is the machine that counts
@@ -51,32 +52,24 @@ class Embedded(Server):
 
     @classmethod
     def for_run(cls, config: Config) -> Self:
-        """The checkout's server if it runs, else a new one whose folder is this process's."""
-        kept = cls.for_checkout(config)
-        if kept.running():
-            kept._owned = False  # noqa: SLF001 - another object of this class
-            return kept
+        """The checkout's server if it runs, else a new one, whose folder is made at once and is this process's."""
         sweep()
-        server = cls(checkout.runtime(config.root) / f"run-{os.getpid()}-{secrets.token_hex(2)}", owned=True)
-        server.disposable = True
-        return server
+        kept = cls.for_checkout(config)
+        return kept if kept.running() else cls(*_new_folder(config.root))
 
     @classmethod
     def for_checkout(cls, config: Config) -> Self:
         """The server in the checkout's folder `up`."""
-        return cls(checkout.runtime(config.root) / _KEPT, owned=True, checkout_root=config.root)
+        return cls(checkout.runtime(config.root) / _KEPT, config.root)
 
     @classmethod
-    def join(cls, config: Config, handle: str) -> Self:  # noqa: ARG003 - the folder says it all
+    def join(cls, config: Config, handle: str) -> Self:
         """The server in the folder that the managing process named."""
-        server = cls(Path(handle), owned=False)
-        server.disposable = Path(handle).name != _KEPT
-        return server
+        return cls(Path(handle), config.root)
 
     @property
     def handle(self) -> str:
-        """The folder. Whoever asks is to be joined, so from here on it is this process's to remove."""
-        self._take_lease()
+        """The folder."""
         return str(self._instance.folder)
 
     @property
@@ -101,17 +94,15 @@ class Embedded(Server):
 
     def start(self, say: Say) -> None:
         """Start it, initialising the data directory first if it is new."""
-        self._take_lease()
         self._instance.start(say)
-        if self._checkout_root is not None:
-            (self._instance.folder / _CHECKOUT).write_text(str(self._checkout_root))
+        if not self.disposable:
+            (self._instance.folder / _CHECKOUT).write_text(str(self._root))
 
     def stop(self) -> None:
         """Stop the server and remove all that is in its folder, if it is this run's own."""
-        if self._owned:
+        if self._lease is not None:
             self._instance.remove()
             _tidy(self._instance.folder.parent)
-        if self._lease is not None:
             self._lease.close()
             self._lease = None
 
@@ -125,11 +116,6 @@ class Embedded(Server):
             say(f"stopped, and removed {self._instance.folder}")
         _tidy(self._instance.folder.parent)
         return found or bool(swept)
-
-    def _take_lease(self) -> None:
-        """Tell other processes that this run is alive, until it ends in whatever way."""
-        if self._owned and self.disposable and self._lease is None:
-            self._lease = _lease(self._instance.folder)
 
 
 def sweep() -> int:
@@ -151,10 +137,24 @@ def sweep() -> int:
     return swept
 
 
+def _new_folder(root: Path) -> tuple[Path, Path, IO[str]]:
+    """A folder for a run's own server, the checkout, and the lock on the folder."""
+    while True:
+        folder = checkout.runtime(root) / f"run-{os.getpid()}-{secrets.token_hex(2)}"
+        folder.mkdir(parents=True, mode=0o700)
+        (folder / _LEASE).touch()
+        lease = _lease(folder)
+        # Another run may have swept the folder before it was locked.
+        if lease is not None and (folder / _LEASE).exists():
+            return folder, root, lease
+
+
 def _lease(folder: Path) -> IO[str] | None:
-    """The lock of a run's folder, or None while another process holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / "lease").open("a")
+    """The lock of a run's folder, or None while another process holds it, or if there is none."""
+    try:
+        file = (folder / _LEASE).open("r+")
+    except OSError:
+        return None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
 
 import psycopg
@@ -132,14 +133,25 @@ class External(Server):
 
 def _refuse_remote(url: URL, config: Config) -> None:
     """Refuse a server on another machine, unless the configuration names its host."""
-    hosts = url.query.get("host") or url.host or ""
-    for host in hosts if isinstance(hosts, tuple) else (hosts,):
+    if "service" in url.query:
+        raise RefusedError(
+            f"{config.server_url} names a service of libpq's, which may stand for any host.",
+            hint="write the host into the URL itself",
+        )
+    for host in _hosts(url):
         if not _local(host) and host not in config.allowed_hosts:
             raise RefusedError(
                 f"{config.server_url} names the host {host!r}, which is not this machine. Greenroom uses another "
                 f"machine's server only where the configuration names it.",
                 hint=f'if it is a test server: allowed_hosts = ["{host}"] in [tool.greenroom]',
             )
+
+
+def _hosts(url: URL) -> Iterator[str]:
+    """All hosts that libpq might connect to, in each of the places where a URL can name them."""
+    for value in (url.host, url.query.get("host"), url.query.get("hostaddr")):
+        for part in value if isinstance(value, tuple) else (value or "",):
+            yield from part.split(",")
 
 
 def _local(host: str) -> bool:

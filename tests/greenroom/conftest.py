@@ -122,10 +122,10 @@ def embedded_project(pytester: pytest.Pytester, runtime: Path) -> Iterator[Proje
 def server_url() -> Iterator[str]:
     """The admin URL of a server that the projects of this process's tests share, so that each need not start one."""
     folder = make_runtime_folder("shared")
-    server = Embedded(folder / "server", owned=True)
+    server = Embedded(folder / "server", folder)
     server.start(silent)
     yield conninfo(server.admin)
-    server.stop()
+    server.remove(silent)
     shutil.rmtree(folder, ignore_errors=True)
 
 

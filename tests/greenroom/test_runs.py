@@ -109,17 +109,19 @@ def kill(run: subprocess.Popen[str]) -> None:
 
 
 def test_killed_run_on_a_shared_server(project: Project) -> None:
-    """A run that is killed leaves its database; the next `up` drops it, and not those of live runs."""
-    kill(waiting(project))
-    (project.root / "here").unlink()
+    """A run that is killed leaves its database; the next run drops it, and leaves the database of a live run alone."""
     alive = waiting(project)
     try:
+        (live,) = databases(project)
+        (project.root / "here").unlink()
+        kill(waiting(project))
         assert len(databases(project)) == 2
-        # The server sees that the connection is gone a moment after the process is.
-        end = time.monotonic() + 10
-        while len(databases(project)) == 2 and time.monotonic() < end:
-            assert project.greenroom("up").returncode == 0
-        assert len(databases(project)) == 1
+        project.write("tests/test_it.py", THREE_TESTS)
+        # The server sees that a connection is gone a moment after its process is.
+        end = time.monotonic() + 20
+        while databases(project) != [live] and time.monotonic() < end:
+            project.pytest().assert_outcomes(passed=6)
+        assert databases(project) == [live]
     finally:
         os.killpg(alive.pid, signal.SIGINT)
         output, _ = alive.communicate(timeout=20)
@@ -202,6 +204,9 @@ def test_server_that_does_not_answer(project: Project, monkeypatch: pytest.Monke
             "*'db.example.com', which is not this machine*",
         ),
         ("postgresql://postgres:hunter2@10.0.0.7/postgres", "*'10.0.0.7', which is not this machine*"),
+        ("postgresql://postgres:hunter2@/postgres?host=/tmp,db.example.com", "*'db.example.com', which is not*"),
+        ("postgresql://postgres:hunter2@localhost/postgres?hostaddr=10.0.0.7", "*'10.0.0.7', which is not*"),
+        ("postgresql://postgres:hunter2@/postgres?service=prod", "*names a service of libpq's*"),
         ("mysql://root:hunter2@localhost/x", "*must be a postgresql:// URL. Found scheme: mysql.*"),
         ("hunter2", "*GREENROOM_SERVER_URL is not a URL.*"),
     ],
@@ -236,6 +241,21 @@ def test_wrong_url_in_the_environment(project: Project, monkeypatch: pytest.Monk
         def test_it(client):
             assert client.post("/customers/a").status_code == 201
         """)
+
+
+def test_libpq_variables(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What libpq would take from the environment changes nothing: not even PGHOSTADDR, which overrules a URL's host."""
+    monkeypatch.setenv("PGHOSTADDR", "10.0.0.7")
+    monkeypatch.setenv("PGSERVICE", "production")
+    monkeypatch.setenv("PGPORT", "1")
+    project.passes("""
+        import os
+
+        def test_it(client, session):
+            assert client.post("/customers/a").status_code == 201
+            assert not {"PGHOSTADDR", "PGSERVICE", "PGPORT"} & set(os.environ)
+        """)
+    assert project.greenroom("status").returncode == 0
 
 
 def test_broken_seed(project: Project) -> None:
