@@ -204,7 +204,10 @@ def test_server_that_does_not_answer(project: Project, monkeypatch: pytest.Monke
             "*'db.example.com', which is not this machine*",
         ),
         ("postgresql://postgres:hunter2@10.0.0.7/postgres", "*'10.0.0.7', which is not this machine*"),
-        ("postgresql://postgres:hunter2@/postgres?host=/tmp,db.example.com", "*'db.example.com', which is not*"),
+        (
+            "postgresql://postgres:hunter2@/postgres?host=/tmp,db.example.com",
+            "*'db.example.com', which is not*",
+        ),
         ("postgresql://postgres:hunter2@localhost/postgres?hostaddr=10.0.0.7", "*'10.0.0.7', which is not*"),
         ("postgresql://postgres:hunter2@/postgres?service=prod", "*names a service of libpq's*"),
         ("mysql://root:hunter2@localhost/x", "*must be a postgresql:// URL. Found scheme: mysql.*"),
