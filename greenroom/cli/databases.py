@@ -101,7 +101,9 @@ def _running(config: Config) -> Server:
     kind, _why = servers.choose(config)
     server = kind.for_checkout(config)
     if not server.running():
-        raise ServerError(f"This checkout's server does not run ({server.where}).", hint="greenroom up")
+        raise ServerError(
+            f"This checkout's server does not run ({server.where}).", hint="make test-up, or: greenroom up"
+        )
     return server
 
 

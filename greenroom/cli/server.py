@@ -52,7 +52,7 @@ def status(config: Config, options: argparse.Namespace, _console: Console) -> in
         return 0
     print(f"engine    {facts['engine']} ({why})")
     print(
-        f"server    {facts['server']}{'' if facts['running'] else ' (not running; start it with: greenroom up)'}"
+        f"server    {facts['server']}{'' if facts['running'] else ' (not running; start it with: make test-up, or: greenroom up)'}"
     )
     if facts["running"]:
         print(f"template  {facts['template']['name']}: {facts['template']['state']}")

@@ -70,7 +70,7 @@ class Admin:
         except psycopg.OperationalError as error:
             raise ServerError(
                 f"The server does not answer ({redacted(url)}): {' '.join(str(error).split())}.",
-                hint="greenroom up",
+                hint="make test-up, or: greenroom up",
             ) from None
         self._url = url
 

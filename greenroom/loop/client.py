@@ -113,14 +113,16 @@ class _Exchange(httpx.SyncByteStream):
 
     def response(self) -> httpx.Response:
         """The response: whole if the application has ended, else a stream."""
-        if self._ended.done():
+        # Asked once: a stream may end at any moment.
+        ended = self._ended.done()
+        if ended:
             self._reraise()
         if self._start is None:
             if self._raise:
                 raise AssertionError("The application ended without sending a response.")
             return httpx.Response(500, request=self._request, stream=httpx.ByteStream(b""))
         stream: Any = self
-        if self._ended.done():
+        if ended:
             stream = httpx.ByteStream(b"" if self._request.method == "HEAD" else b"".join(self._pieces))
         response = httpx.Response(
             self._start["status"],

@@ -6,8 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from starlette.types import ASGIApp, Message
 
     from greenroom.loop.thread import Loop
@@ -26,12 +24,7 @@ class Lifespan:
         self._loop = loop
         self._app = app
         self._state = state
-        self._task: Future[None] | None = None
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and not yet stopped."""
-        return self._task is not None
+        self._open = False
 
     def start(self) -> None:
         """Start the application up.
@@ -47,7 +40,7 @@ class Lifespan:
         Raises:
             BaseException: What the application raised while it shut down.
         """
-        if self._task is not None:
+        if self._open:
             self._loop.run(self._end())
 
     async def _begin(self) -> None:
@@ -58,22 +51,23 @@ class Lifespan:
         self._messages.put_nowait({"type": "lifespan.startup"})
         self._served = asyncio.create_task(self._serve(), name="lifespan")
         await asyncio.wait([self._started, self._served], return_when=asyncio.FIRST_COMPLETED)
-        if self._served.done() and (error := self._served.exception()):
-            if self._asked:
-                raise error
-            # It fell over the very word "lifespan": it has none, which the specification allows.
-        elif self._started.done():
-            self._started.result()
-        self._task = self._served  # type: ignore[assignment]
+        if self._started.done() and (failure := self._started.exception()):
+            # The exception itself, if there is one, follows the word that startup failed.
+            await asyncio.wait([self._served], timeout=1)
+            raise (self._served.exception() if self._served.done() else None) or failure
+        if self._served.done() and (error := self._served.exception()) and self._asked:
+            raise error
+        # An application that falls over the very word "lifespan" has none, which the specification allows.
+        self._open = True
 
     async def _end(self) -> None:
-        self._task = None
+        self._open = False
         self._messages.put_nowait({"type": "lifespan.shutdown"})
         await asyncio.wait([self._served])
-        if self._asked and (error := self._served.exception()):
-            raise error
-        if self._stopped.done():
-            self._stopped.result()
+        failure = self._stopped.exception() if self._stopped.done() else None
+        error = self._served.exception() if self._asked else None
+        if error or failure:
+            raise error or failure  # type: ignore[misc]
 
     async def _serve(self) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
@@ -88,4 +82,7 @@ class Lifespan:
         future = self._started if kind == "startup" else self._stopped
         if outcome == "complete":
             future.set_result(None)
-        # "failed" says no more than that; the exception itself follows, and ends the task.
+        else:
+            future.set_exception(
+                RuntimeError(f"the application's {kind} failed: {message.get('message', '')}")
+            )

@@ -162,4 +162,4 @@ def test_server_that_is_needed_and_does_not_run(embedded_project: Project) -> No
     for command in ("url", "psql", "migrate"):
         done = embedded_project.greenroom(command)
         assert done.returncode == 1
-        assert done.stderr.splitlines()[-1] == "→ greenroom up"
+        assert done.stderr.splitlines()[-1] == "→ make test-up, or: greenroom up"

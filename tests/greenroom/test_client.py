@@ -216,6 +216,23 @@ def test_application_without_a_lifespan(project: Project) -> None:
         """)
 
 
+def test_application_that_says_that_it_failed(project: Project) -> None:
+    """An application that says that its startup failed, without raising, fails the test with what it said."""
+    project.write(
+        "shop/plain.py",
+        """
+        async def app(scope, receive, send):
+            assert (await receive())["type"] == "lifespan.startup"
+            await send({"type": "lifespan.startup.failed", "message": "no broker"})
+        """,
+    )
+    project.replace("pyproject.toml", "shop.main:app", "shop.plain:app")
+    project.write("tests/test_it.py", "def test_it(client): pass")
+    result = project.pytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*RuntimeError: the application's startup failed: no broker*"])
+
+
 def test_application_that_answers_nothing(project: Project) -> None:
     """An application that ends without a response fails the request with a message, as Starlette's client does."""
     project.write(
