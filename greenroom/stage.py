@@ -9,11 +9,9 @@ is known before: the names are chosen first, and the things made under them late
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import secrets
-import sys
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -21,19 +19,17 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from sqlalchemy import URL, Engine, create_engine
 
 from greenroom import checkout, guard, servers
+from greenroom.application import Application, load
 from greenroom.database import template
 from greenroom.database.admin import Admin
 from greenroom.database.clone import Clone, name_for
-from greenroom.errors import AppError, GreenroomError, LeftoverError, RewindError
+from greenroom.errors import GreenroomError, LeftoverError, RewindError
 from greenroom.loop import Loop
-from greenroom.loop.lifespan import Lifespan
-from greenroom.places import explained, indented
 from greenroom.servers.base import Server, kinds
 from greenroom.urls import environment, for_driver, forget_libpq_environment
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
-    from starlette.types import ASGIApp
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
     from greenroom.config import Config
     from greenroom.output import Say
@@ -67,13 +63,12 @@ class Stage:
         self.name = name_for(run, worker)
         self.may_use_database = True
         self.loop = Loop()
+        self.application = Application(config, self.loop)
         self._say = say
         self._clone: Clone | None = None
         self._failure: GreenroomError | None = None
         self._engine: Engine | None = None
-        self._app: ASGIApp | None = None
-        self._lifespan: Lifespan | None = None
-        self._state: dict[str, Any] = {}
+        self._async_engine: AsyncEngine | None = None
         self._allowed = {self.name, str(server.admin.database), *config.other_databases}
         self._overrides: dict[Any, Any] = {}
         self._undo = contextlib.ExitStack()
@@ -192,65 +187,7 @@ class Stage:
                 self._allowed.discard(name)
                 admin.drop(name)
 
-    # -- the application ---------------------------------------------------------------------------------------------
-
-    @property
-    def app(self) -> ASGIApp:
-        """The ASGI application, imported when first asked for.
-
-        Raises:
-            AppError: It does not import.
-        """
-        if self._app is None:
-            self._app = load(self.config, "app")
-            self._overrides = _overrides(self._app)
-        return self._app
-
-    @contextlib.contextmanager
-    def keeping_overrides(self) -> Iterator[None]:
-        """Put back what is changed in the application's `dependency_overrides` meanwhile.
-
-        An application that is imported meanwhile is remembered as it was right after that.
-        """
-        module, _, name = self.config.app.partition(":")
-        if self._app is None and module in sys.modules and not name.endswith("()"):
-            self._app = getattr(sys.modules[module], name, None)
-        self._overrides = _overrides(self._app)
-        yield
-        overrides = getattr(self._app, "dependency_overrides", None)
-        if overrides is not None and overrides != self._overrides:
-            overrides.clear()
-            overrides.update(self._overrides)
-
-    def serve(self) -> dict[str, Any]:
-        """Have the application started up. Returns the state that its lifespan left.
-
-        Raises:
-            Exception: What the application raised while it started up, with its own traceback.
-        """
-        if self._lifespan is None:
-            self._state = {}
-            lifespan = Lifespan(self.loop, self.app, self._state)
-            try:
-                lifespan.start()
-            except Exception as error:
-                error.add_note(f"while {self.config.app} started up")
-                raise
-            self._lifespan = lifespan
-        return self._state
-
-    def stop_serving(self) -> None:
-        """Shut the application down, if it was started up."""
-        lifespan, self._lifespan = self._lifespan, None
-        if lifespan is not None:
-            lifespan.stop()
-
-    @contextlib.contextmanager
-    def suspended(self, app: Any) -> Iterator[None]:
-        """Keep the application's lifespan from being open twice while a test holds it open itself."""
-        if app is self._app:
-            self.stop_serving()
-        yield
+    # -- on the loop -------------------------------------------------------------------------------------------------
 
     def new_async_session(self) -> AsyncSession:
         """A session on the loop: the application's own kind, if the configuration names its factory."""
@@ -259,7 +196,7 @@ class Stage:
         if self.config.session_factory is not None:
             session: AsyncSession = load(self.config, "session_factory")()
             return session
-        if not hasattr(self, "_async_engine"):
+        if self._async_engine is None:
             self._async_engine = create_async_engine(self.app_url)
         # As applications commonly have it: their services return objects after a commit.
         return AsyncSession(self._async_engine, expire_on_commit=False)
@@ -284,7 +221,7 @@ class Stage:
             if self._engine is not None:
                 stack.callback(self._engine.dispose)
             stack.callback(self.loop.close)
-            stack.callback(self.stop_serving)
+            stack.callback(self.application.stop)
 
     def _set_environment(self) -> None:
         self.on_close(partial(os.environ.update, forget_libpq_environment()))
@@ -317,10 +254,6 @@ def _restore(name: str, value: str | None) -> None:
         os.environ[name] = value
 
 
-def _overrides(app: Any) -> dict[Any, Any]:
-    return dict(getattr(app, "dependency_overrides", {}))
-
-
 def _told(config: Config) -> dict[str, Any] | None:
     """What the managing process of this run has chosen, if this process is a worker of it.
 
@@ -330,25 +263,3 @@ def _told(config: Config) -> dict[str, Any] | None:
         return None
     told: dict[str, Any] = json.loads(os.environ[_RUN])
     return told if told["process"] == os.getppid() and told["root"] == str(config.root) else None
-
-
-def load(config: Config, key: str) -> Any:
-    """The object that an import string of the configuration names; with `()` at its end, what calling it returns.
-
-    Args:
-        config: The project.
-        key: The setting.
-
-    Raises:
-        AppError: It cannot be imported.
-    """
-    target: str = getattr(config, key)
-    module, _, name = target.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name.removesuffix("()"))
-        return found() if name.endswith("()") else found
-    except Exception as error:
-        raise AppError(
-            f"{target} cannot be imported.\n{indented(explained(error, config.root))}",
-            hint=f"[tool.greenroom] {key} names it",
-        ) from error

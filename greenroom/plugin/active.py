@@ -82,7 +82,7 @@ class Hooks:
                 pytrace=False,
             )
         if not self._joined and (stage.may_use_database or "starlette.testclient" in sys.modules):
-            stage.on_close(join(stage.loop, stage.suspended))
+            stage.on_close(join(stage.loop, stage.application.suspended))
             self._joined = True
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -41,7 +41,7 @@ class Run(Protocol):
 @pytest.fixture(autouse=True)
 def _greenroom_overrides(request: pytest.FixtureRequest) -> Iterator[None]:
     """Put `app.dependency_overrides` back after each test, but for what fixtures of wider scopes did to them."""
-    with request.config.stash[stage_key].keeping_overrides():
+    with request.config.stash[stage_key].application.keeping_overrides():
         yield
 
 
@@ -120,7 +120,7 @@ def app(request: pytest.FixtureRequest, _greenroom_database: Stage) -> ASGIApp:
 def _greenroom_lifespan(request: pytest.FixtureRequest) -> Iterator[None]:
     """Shut the application down after the last test, while coverage still counts."""
     yield
-    request.config.stash[stage_key].stop_serving()
+    request.config.stash[stage_key].application.stop()
 
 
 @pytest.fixture
@@ -135,10 +135,10 @@ def make_client(
 
     stage = _greenroom_database
     app = _app(request, stage)
-    state = stage.serve()
+    state = stage.application.start()
     yield lambda **options: Client(app, stage.loop, state, **options)
     if stage.config.lifespan == "test":
-        stage.stop_serving()
+        stage.application.stop()
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def client(make_client: Callable[..., TestClient]) -> TestClient:
 
 def _app(request: pytest.FixtureRequest, stage: Stage) -> Any:
     __tracebackhide__ = True
-    return _or_end_the_run(request, lambda: stage.app, "the application cannot be imported")
+    return _or_end_the_run(request, lambda: stage.application.asgi, "the application cannot be imported")
 
 
 def _with_database(request: pytest.FixtureRequest) -> Stage:

@@ -1,0 +1,124 @@
+"""The application under test: imported late, started up once, and never started up twice at the same time."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from greenroom.errors import AppError
+from greenroom.loop.lifespan import Lifespan
+from greenroom.places import explained, indented
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from greenroom.config import Config
+    from greenroom.loop import Loop
+
+
+class Application:
+    """The ASGI application that the configuration names.
+
+    Args:
+        config: The project.
+        loop: Where it runs.
+    """
+
+    def __init__(self, config: Config, loop: Loop) -> None:
+        self._config = config
+        self._loop = loop
+        self._app: ASGIApp | None = None
+        self._overrides: dict[Any, Any] = {}
+        self._lifespan: Lifespan | None = None
+        self._state: dict[str, Any] = {}
+
+    @property
+    def asgi(self) -> ASGIApp:
+        """The application itself, imported when first asked for.
+
+        Raises:
+            AppError: It does not import.
+        """
+        if self._app is None:
+            self._app = load(self._config, "app")
+            self._overrides = _overrides(self._app)
+        return self._app
+
+    def start(self) -> dict[str, Any]:
+        """Start it up, unless it is up. Returns the state that its lifespan left.
+
+        Raises:
+            Exception: What it raised while it started up, with its own traceback.
+        """
+        if self._lifespan is None:
+            self._state = {}
+            lifespan = Lifespan(self._loop, self.asgi, self._state)
+            try:
+                lifespan.start()
+            except Exception as error:
+                error.add_note(f"while {self._config.app} started up")
+                raise
+            self._lifespan = lifespan
+        return self._state
+
+    def stop(self) -> None:
+        """Shut it down, if it is up."""
+        lifespan, self._lifespan = self._lifespan, None
+        if lifespan is not None:
+            lifespan.stop()
+
+    @contextlib.contextmanager
+    def suspended(self, app: Any) -> Iterator[None]:
+        """Keep the lifespan from being open twice while a test holds it open itself.
+
+        Args:
+            app: The application that the test starts up; nothing happens if it is another one.
+        """
+        if app is self._app:
+            self.stop()
+        yield
+
+    @contextlib.contextmanager
+    def keeping_overrides(self) -> Iterator[None]:
+        """Put back what is changed in `dependency_overrides` meanwhile.
+
+        An application that is imported meanwhile is remembered as it was right after that.
+        """
+        module, _, name = self._config.app.partition(":")
+        if self._app is None and module in sys.modules and not name.endswith("()"):
+            self._app = getattr(sys.modules[module], name, None)
+        self._overrides = _overrides(self._app)
+        yield
+        overrides = getattr(self._app, "dependency_overrides", None)
+        if overrides is not None and overrides != self._overrides:
+            overrides.clear()
+            overrides.update(self._overrides)
+
+
+def _overrides(app: Any) -> dict[Any, Any]:
+    return dict(getattr(app, "dependency_overrides", {}))
+
+
+def load(config: Config, key: str) -> Any:
+    """The object that an import string of the configuration names; with `()` at its end, what calling it returns.
+
+    Args:
+        config: The project.
+        key: The setting.
+
+    Raises:
+        AppError: It cannot be imported.
+    """
+    target: str = getattr(config, key)
+    module, _, name = target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name.removesuffix("()"))
+        return found() if name.endswith("()") else found
+    except Exception as error:
+        raise AppError(
+            f"{target} cannot be imported.\n{indented(explained(error, config.root))}",
+            hint=f"[tool.greenroom] {key} names it",
+        ) from error
