@@ -70,7 +70,6 @@ class Stage:
         self._engine: Engine | None = None
         self._async_engine: AsyncEngine | None = None
         self._allowed = {self.name, str(server.admin.database), *config.other_databases}
-        self._overrides: dict[Any, Any] = {}
         self._undo = contextlib.ExitStack()
         self.app_url = template.app_url(config, server, self.name)
 
@@ -157,15 +156,19 @@ class Stage:
         if self._clone is None:
             return
         try:
-            changed = self._clone.rewind().schema_changed
+            rewound = self._clone.rewind()
         except LeftoverError:
+            # A connection that was ended may be in a pool.
+            self.loop.dispose_engines(self.name)
             raise
         except RewindError:
             # This test fails, but not the next one.
             self.renew()
             raise
-        if changed:
+        if rewound.beyond:
             self.renew()
+        elif rewound.connections:
+            self.loop.dispose_engines(self.name)
 
     def renew(self) -> None:
         """Clone the database afresh under the same name. Pools that were connected to it connect anew."""

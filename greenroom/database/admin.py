@@ -259,6 +259,10 @@ class Admin:
                     hint=f"ALTER ROLE {name} NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION",
                 )
 
+    def reset_role(self, name: str) -> None:
+        """Take away the settings that a test gave the role with ALTER ROLE … SET."""
+        self._connection.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(sql.Identifier(name)))
+
     def _set_password(self, role: str, password: str | None, mark: dict[str, str]) -> None:
         self._connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), password))
         self._connection.execute(

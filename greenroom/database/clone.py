@@ -63,6 +63,7 @@ class Clone:
         """Drop the database and clone it again under the same name, ending all connections to it."""
         self._rewinder.close()
         self._admin.drop(self.name)
+        self._admin.reset_role(self._config.role)
         self._create()
         self._rewinder = Rewinder(self._url)
 

@@ -10,8 +10,9 @@ import psycopg
 from sqlalchemy import URL
 
 from greenroom import checkout
-from greenroom.database import fingerprint, migrate, rewind
+from greenroom.database import fingerprint, migrate
 from greenroom.database.admin import PREFIX, Admin
+from greenroom.database.prepare import prepare
 from greenroom.output import Say, timed
 from greenroom.urls import conninfo
 
@@ -80,7 +81,7 @@ def _build(config: Config, server: Server, admin: Admin, name: str, say: Say) ->
                         )
                     )
             migrate.run(config, _role_url(config, server, name))
-            rewind.install(own)
+            prepare(own)
             with psycopg.connect(conninfo(own), autocommit=True) as connection:
                 # Once for all clones: hint bits and statistics are copied with the pages.
                 connection.execute("VACUUM (FREEZE, ANALYZE)")

@@ -43,6 +43,8 @@ SETTINGS: Final = {
     "autovacuum": "off",
     # Compiling takes longer than any query of a test.
     "jit": "off",
+    # Off by default, but an application that uses them must be testable.
+    "max_prepared_transactions": "20",
     # A pool per xdist worker, and statements over hundreds of tables.
     "max_connections": "200",
     "max_locks_per_transaction": "256",

@@ -190,7 +190,7 @@ def test_transaction_left_open(project: Project) -> None:
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines([
         "*ERROR at teardown of test_leaves*",
-        "greenroom: The test left a transaction open: idle in transaction for *, last statement 'INSERT INTO customers*",
+        "greenroom: The test left a transaction open, or a lock held: idle in transaction for *, last statement 'INSERT INTO customers*",
         "*→ close the session or end the transaction*",
     ])  # fmt: skip
 
