@@ -109,6 +109,8 @@ def _upgrade(config: Config, connection: Connection) -> None:
 def _execute(connection: Connection, path: Path) -> None:
     driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
     try:
+        if not connection.in_transaction():
+            connection.begin()  # what goes straight to the driver begins none that commit() would know of
         # Straight to the driver: the file may hold many statements, colons and percent signs.
         driver.execute(path.read_bytes())
     except Exception as error:
