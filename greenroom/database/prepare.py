@@ -237,7 +237,9 @@ def _restoration(table: sql.Identifier, row: dict[str, Any], seed: sql.Identifie
             same_row=sql.SQL("ROW({})::record OPERATOR(pg_catalog.*=) ROW({})::record").format(
                 _list("found.{}", row["columns"]), _list("seed.{}", row["columns"])
             ),
-            same_key=sql.SQL("({}) = ({})").format(_list("found.{}", row["key"]), _list("seed.{}", row["key"])),
+            same_key=sql.SQL("({}) = ({})").format(
+                _list("found.{}", row["key"]), _list("seed.{}", row["key"])
+            ),
         )
     return sql.SQL("        IF dirty && ARRAY[{}]::oid[] THEN {} END IF;\n").format(
         _oids(row["named_by"]), restore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -60,10 +60,13 @@ class Hooks:
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Make the marker known that says that a test needs no database."""
-        config.addinivalue_line(
-            "markers", f"{self._stage.config.unit_marker}: needs no database; asking for one is an error"
-        )
+        """Make the markers known."""
+        for marker in (
+            f"{self._stage.config.unit_marker}: needs no database; asking for one is an error",
+            "rewind(scope): rewind the database only after the last test of this 'class' or 'module', not after each",
+            "fresh_database: begin with a fresh clone of the template",
+        ):
+            config.addinivalue_line("markers", marker)
 
     def pytest_report_header(self) -> str:
         """Which server it is, and why."""
@@ -81,18 +84,33 @@ class Hooks:
                 f"one.\n  → move it to another folder, or take the marker away",
                 pytrace=False,
             )
+        if item.get_closest_marker("fresh_database") is not None:
+            stage.renew()
         if not self._joined and (stage.may_use_database or "starlette.testclient" in sys.modules):
             stage.on_close(join(stage.loop, stage.application.suspended))
             self._joined = True
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_teardown(self) -> Generator[None, object, object]:
+    def pytest_runtest_teardown(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
         """Rewind, when all fixtures of the test are gone and nothing of it is left to come."""
         try:
             return (yield)
         finally:
-            if self._stage.may_use_database:
+            if self._stage.may_use_database and not _goes_on(item, nextitem):
                 self._rewind()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Refuse a marker `rewind` that says nothing, before any test runs."""
+        for item in items:
+            marker = item.get_closest_marker("rewind")
+            if marker is not None and marker.args not in ((scope,) for scope in _SCOPES):
+                raise pytest.UsageError(
+                    f"greenroom: the marker rewind takes one of {', '.join(map(repr, _SCOPES))}. "
+                    f"Found: {', '.join(map(repr, marker.args)) or 'nothing'} ({item.nodeid})."
+                )
 
     def _rewind(self) -> None:
         __tracebackhide__ = True
@@ -103,3 +121,15 @@ class Hooks:
             message = str(error)
         if message:
             pytest.fail(f"greenroom: {message}", pytrace=False)
+
+
+_SCOPES: Final[dict[str, type[pytest.Collector]]] = {"class": pytest.Class, "module": pytest.Module}
+
+
+def _goes_on(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """Whether the next test is to find what this one left: both are of one class or module marked so."""
+    marker = item.get_closest_marker("rewind")
+    if marker is None or nextitem is None:
+        return False
+    kind = _SCOPES[marker.args[0]]
+    return item.getparent(kind) is nextitem.getparent(kind) is not None

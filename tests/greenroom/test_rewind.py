@@ -264,3 +264,89 @@ def test_block_that_would_never_end(project: Project) -> None:
             with pytest.raises(Exception, match="lock timeout"):
                 run(wait())
         """)
+
+
+def test_rewind_after_a_class_or_module(project: Project) -> None:
+    """With the marker `rewind`, the tests of a class or module build on each other; after the last, all is gone."""
+    project.write(
+        "tests/test_after_module.py",
+        """
+        from shop.models import Customer
+
+        def test_gone(session):
+            assert session.query(Customer).count() == 0
+        """,
+    )
+    project.write(
+        "tests/test_a_module.py",
+        """
+        import pytest
+        from shop.models import Customer
+
+        pytestmark = pytest.mark.rewind("module")
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_first(session, number):
+            assert session.query(Customer).count() == number
+            session.add(Customer(name=str(number)))
+            session.commit()
+        """,
+    )
+    project.write(
+        "tests/test_classes.py",
+        """
+        import pytest
+        from shop.models import Customer
+
+        @pytest.mark.rewind("class")
+        class TestOne:
+            def test_first(self, client):
+                assert client.post("/customers/a").json() == {"id": 1}
+
+            def test_second(self, client):
+                assert client.get("/customers").json() == ["a"]
+
+        @pytest.mark.rewind("class")
+        class TestOther:
+            def test_first(self, client):
+                assert client.get("/customers").json() == []
+        """,
+    )
+    project.pytest("tests").assert_outcomes(passed=7)
+
+
+def test_wrong_scope(project: Project) -> None:
+    """A marker `rewind` without one of the two scopes is refused before any test runs."""
+    project.write(
+        "tests/test_it.py", "import pytest\n\n@pytest.mark.rewind('session')\ndef test_it(): pass\n"
+    )
+    result = project.pytest()
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(
+        ["*takes one of 'class', 'module'. Found: 'session' (tests/test_it.py::test_it).*"]
+    )
+
+
+def test_fresh_database(project: Project) -> None:
+    """With the marker `fresh_database` a test begins with a new clone: another database under the same name."""
+    project.passes("""
+        import pytest
+        from sqlalchemy import text
+
+        oids = []
+
+        def oid(session):
+            return session.scalar(text("SELECT oid FROM pg_database WHERE datname = current_database()"))
+
+        def test_one(session, client):
+            client.get("/customers")
+            oids.append(oid(session))
+
+        def test_two(session):
+            assert oid(session) == oids[0]
+
+        @pytest.mark.fresh_database
+        def test_three(session, client):
+            assert oid(session) != oids[0]
+            assert client.get("/customers").json() == []
+        """)

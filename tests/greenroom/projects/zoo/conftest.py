@@ -6,7 +6,9 @@ from psycopg import sql
 TABLES = """SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
              WHERE relkind IN ('r', 'm') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
                AND c.relname <> 'touched' AND c.relpersistence <> 't' ORDER BY 1, 2"""
-SEQUENCES = "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'S' AND relpersistence <> 't' ORDER BY 1"
+SEQUENCES = (
+    "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'S' AND relpersistence <> 't' ORDER BY 1"
+)
 CATALOGUE = [
     "SELECT n.nspname, relname, relkind, reltype, relowner, relacl::text, reloptions::text, relrowsecurity,"
     " relforcerowsecurity, relchecks, relhastriggers FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
@@ -58,6 +60,7 @@ def exactly_as_migrated(admin):
 def admin(request, engine):
     """A connection as the admin, to look at everything."""
     import psycopg
+
     from greenroom.plugin.keys import stage_key
     from greenroom.urls import conninfo
 
