@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -45,6 +46,8 @@ class Stage:
 
     Attributes:
         may_use_database: The current test is not marked as one that has none.
+        opening: How long it took to have a database, in seconds.
+        rewinds: How long each rewind took, in seconds; a fresh clone in the place of one counts in.
 
     Args:
         config: The project.
@@ -62,6 +65,8 @@ class Stage:
         self.run_token = run
         self.name = name_for(run, worker)
         self.may_use_database = True
+        self.opening = 0.0
+        self.rewinds: list[float] = []
         self.loop = Loop()
         self.application = Application(config, self.loop)
         self._say = say
@@ -132,8 +137,10 @@ class Stage:
         if self._failure is not None:
             raise self._failure
         if self._clone is None:
+            start = time.perf_counter()
             try:
                 self._clone = self._opened()
+                self.opening = time.perf_counter() - start
             except GreenroomError as error:
                 self._failure = error
                 raise
@@ -155,8 +162,13 @@ class Stage:
         """
         if self._clone is None:
             return
+        start = time.perf_counter()
         try:
             rewound = self._clone.rewind()
+            if rewound.beyond:
+                self.renew()
+            elif rewound.connections:
+                self.loop.dispose_engines(self.name)
         except LeftoverError:
             # A connection that was ended may be in a pool.
             self.loop.dispose_engines(self.name)
@@ -165,10 +177,8 @@ class Stage:
             # This test fails, but not the next one.
             self.renew()
             raise
-        if rewound.beyond:
-            self.renew()
-        elif rewound.connections:
-            self.loop.dispose_engines(self.name)
+        finally:
+            self.rewinds.append(time.perf_counter() - start)
 
     def renew(self) -> None:
         """Clone the database afresh under the same name. Pools that were connected to it connect anew."""

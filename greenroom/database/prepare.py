@@ -27,12 +27,6 @@ from greenroom.urls import conninfo
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-SCHEMA_CHANGED: Final = 0
-"""Noted in the place of a table: the schema was changed."""
-
-CONNECTION_CHANGED: Final = 1
-"""Noted in the place of a table: a connection has a temporary table, which would still be there for the next test."""
-
 _TABLES: Final = """
 SELECT c.oid::bigint, n.nspname, c.relname, c.relkind = 'r' AS holds_rows,
        ARRAY(SELECT attname::text FROM pg_attribute
@@ -59,7 +53,8 @@ _SCHEMA: Final = """
 CREATE SCHEMA greenroom;
 GRANT USAGE ON SCHEMA greenroom TO PUBLIC;
 
--- Which tables were written to, by oid; see SCHEMA_CHANGED and CONNECTION_CHANGED for what is no table. A table, and
+-- Which tables were written to, by oid; 0 stands for the schema, and 1 for a connection that has a temporary table,
+-- which would still be there for the next test. A table, and
 -- not a sequence or a lock, since what a transaction noted must vanish with it. Nothing is unique in it, so that two
 -- transactions never wait for each other.
 CREATE UNLOGGED TABLE greenroom.touched (relation oid NOT NULL);
@@ -117,11 +112,13 @@ ALTER TABLE {table} ENABLE ALWAYS TRIGGER greenroom_touch;
 # What is left of the test in other connections comes first: while a transaction is open, its rows cannot be seen, let
 # alone deleted. pg_stat_get_activity itself, because the view joins two catalogs for names that nobody reads.
 # A table whose triggers fire even now, or a change of what no trigger sees, is not worth a rewind: a clone is exact.
+# It returns JSON where there is something to say, and NULL after nearly every test.
 _REWIND: Final = """
-CREATE FUNCTION greenroom.rewind(
-    surroundings text, OUT dirty oid[], OUT beyond boolean, OUT leftovers jsonb) LANGUAGE plpgsql AS $rewind$
+CREATE FUNCTION greenroom.rewind(surroundings text) RETURNS text LANGUAGE plpgsql AS $rewind$
 DECLARE
     here CONSTANT oid := (SELECT oid FROM pg_database WHERE datname = current_database());
+    dirty oid[];
+    leftovers jsonb;
 BEGIN
     SELECT jsonb_agg(jsonb_build_object(
                'pid', pid, 'state', state, 'query', query,
@@ -131,25 +128,24 @@ BEGIN
       FROM pg_stat_get_activity(NULL)
      WHERE datid = here AND pid <> pg_backend_pid() AND backend_type = 'client backend'
        AND (state <> 'idle' OR pid IN (SELECT pid FROM pg_lock_status() WHERE locktype = 'advisory' AND database = here));
-    IF current_setting('max_prepared_transactions') <> '0' THEN
+    IF EXISTS (SELECT FROM pg_prepared_xact() WHERE dbid = here) THEN
         SELECT coalesce(leftovers, '[]') || jsonb_agg(jsonb_build_object(
                    'gid', gid, 'state', 'prepared', 'query', format('PREPARE TRANSACTION %L', gid),
                    'age', extract(epoch FROM clock_timestamp() - prepared)))
-          INTO leftovers FROM pg_prepared_xacts WHERE database = current_database() HAVING count(*) > 0
-         UNION ALL SELECT leftovers LIMIT 1;
+          INTO leftovers FROM pg_prepared_xact() WHERE dbid = here;
     END IF;
     IF leftovers IS NOT NULL THEN
-        RETURN;
+        RETURN jsonb_build_object('leftovers', leftovers);
     END IF;
     SELECT array_agg(DISTINCT relation) INTO dirty FROM greenroom.touched;
-    beyond := dirty && ARRAY[{beyond}]::oid[] IS TRUE OR surroundings IS DISTINCT FROM greenroom.surroundings();
-    IF beyond THEN
-        RETURN;
+    IF dirty && ARRAY[{beyond}]::oid[] OR surroundings IS DISTINCT FROM greenroom.surroundings() THEN
+        RETURN '{{"beyond": true}}';
     END IF;
     IF dirty IS NOT NULL THEN
 {tables}        DELETE FROM greenroom.touched;
     END IF;
     PERFORM setval(sequence::regclass, coalesce(last_value, start), is_called) FROM ({sequences}) AS changed;
+    RETURN CASE WHEN 1 = ANY (dirty) THEN '{{"connections": true}}' END;
 END $rewind$;
 """
 
@@ -191,7 +187,7 @@ def _prepare(connection: psycopg.Connection[Any]) -> None:
     with connection.cursor(row_factory=dict_row) as cursor:
         tables = cursor.execute(_TABLES).fetchall()
         sequences = cursor.execute(_SEQUENCES).fetchall()
-    beyond, statements = [SCHEMA_CHANGED], []
+    beyond, statements = [0], []
     for row in tables:
         table = sql.Identifier(row["nspname"], row["relname"])
         connection.execute(sql.SQL(_TRIGGER).format(table=table))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from psycopg import sql
 
-from greenroom.database.prepare import CONNECTION_CHANGED
 from greenroom.errors import LeftoverError, RewindError
 from greenroom.urls import conninfo
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 1.0
 """Seconds that a transaction of the application may still take after the test has ended."""
+
+_STATEMENT: Final = b"greenroom_rewind"
 
 _VACUUM_EVERY: Final = 100
 """Rewinds between two VACUUMs of what they touched. Emptied tables keep their dead rows until then."""
@@ -28,15 +30,13 @@ class Rewound:
     """What a rewind found.
 
     Attributes:
-        tables: How many tables had been written to.
         beyond: Something was changed that a rewind cannot undo, such as the schema, and nothing was rewound: the
             database must be cloned afresh.
         connections: A connection keeps something for the next test, such as a temporary table, and should be closed.
     """
 
-    tables: int
-    beyond: bool
-    connections: bool
+    beyond: bool = False
+    connections: bool = False
 
 
 class Rewinder:
@@ -53,11 +53,13 @@ class Rewinder:
             application_name="greenroom rewind",
             # Foreign keys and triggers do not fire, and what this connection deletes is not noted.
             options="-c session_replication_role=replica -c greenroom.rewinding=1 -c lock_timeout=5s",
-            prepare_threshold=0,
         )
+        row = self._connection.execute("SELECT greenroom.surroundings()").fetchone()
+        assert row is not None
+        self._surroundings = row[0].encode()
+        # Straight to libpq: a cursor's conveniences take longer than the server does.
+        self._connection.pgconn.prepare(_STATEMENT, b"SELECT greenroom.rewind($1)")
         self._since_vacuum = 0
-        self._touched: set[int] = set()
-        self._surroundings = self._connection.execute("SELECT greenroom.surroundings()").fetchone()
 
     def rewind(self) -> Rewound:
         """Bring the database back to the template's state.
@@ -68,40 +70,36 @@ class Rewinder:
             RewindError: The database could not be rewound.
         """
         end = time.monotonic() + PATIENCE
-        ended: list[dict[str, Any]] = []
-        while True:
-            dirty, beyond, leftovers = self._call()
-            if leftovers is None:
-                break
+        ended: dict[object, dict[str, Any]] = {}
+        while leftovers := (found := self._call()).pop("leftovers", None):
             if time.monotonic() > end:
-                ended += [left for left in leftovers if _who(left) not in map(_who, ended)]
+                ended.update((left.get("pid") or left["gid"], left) for left in leftovers)
                 self._end(leftovers)
                 if time.monotonic() > end + PATIENCE:
                     raise RewindError(
                         f"Connections that a test left open do not end: {_described(leftovers)}."
                     )
             time.sleep(0.005)
-        if not beyond:
-            self._vacuum_now_and_then(dirty)
+        rewound = Rewound(**found)
+        if not rewound.beyond:
+            self._vacuum_now_and_then()
         if ended:
-            raise LeftoverError(_leftover_message(ended), hint=_LEFTOVER_HINT)
-        return Rewound(tables=len(dirty), beyond=beyond, connections=CONNECTION_CHANGED in dirty)
+            raise LeftoverError(_leftover_message(list(ended.values())), hint=_LEFTOVER_HINT)
+        return rewound
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
-    def _call(self) -> tuple[list[int], bool, list[dict[str, Any]] | None]:
-        try:
-            row = self._connection.execute(
-                "SELECT dirty, beyond, leftovers FROM greenroom.rewind(%s)", self._surroundings
-            ).fetchone()
-        except psycopg.Error as error:
+    def _call(self) -> dict[str, Any]:
+        """What the function on the server has to say; nothing after nearly every test."""
+        result = self._connection.pgconn.exec_prepared(_STATEMENT, [self._surroundings])
+        if result.status != psycopg.pq.ExecStatus.TUPLES_OK:
             raise RewindError(
-                f"The database could not be rewound: {' '.join(str(error).split())}."
-            ) from error
-        assert row is not None
-        return row[0] or [], bool(row[1]), row[2]
+                f"The database could not be rewound: {' '.join(result.get_error_message().split())}."
+            )
+        said = result.get_value(0, 0)
+        return json.loads(said) if said else {}
 
     def _end(self, leftovers: list[dict[str, Any]]) -> None:
         for left in leftovers:
@@ -110,19 +108,16 @@ class Rewinder:
             else:
                 self._connection.execute("SELECT pg_terminate_backend(%s)", [left["pid"]])
 
-    def _vacuum_now_and_then(self, dirty: list[int]) -> None:
-        self._touched.update(dirty)
+    def _vacuum_now_and_then(self) -> None:
         self._since_vacuum += 1
-        if self._since_vacuum >= _VACUUM_EVERY:
-            rows = self._connection.execute(
-                "SELECT oid::regclass::text FROM pg_class WHERE oid = ANY (%s) AND relkind = 'r'",
-                [list(self._touched)],
-            ).fetchall()
-            self._connection.execute(
-                f"VACUUM {', '.join(['greenroom.touched', *(name for (name,) in rows)])}"
-            )
-            self._since_vacuum = 0
-            self._touched.clear()
+        if self._since_vacuum < _VACUUM_EVERY:
+            return
+        self._since_vacuum = 0
+        rows = self._connection.execute(
+            "SELECT relid::regclass::text FROM pg_stat_user_tables WHERE n_dead_tup > 0"
+        )
+        tables = {"greenroom.touched"} | {name for (name,) in rows}
+        self._connection.execute(f"VACUUM {', '.join(sorted(tables))}")
 
 
 _LEFTOVER_HINT: Final = "close the session or end the transaction: `async with session_factory() as session`, `await session.commit()`"
@@ -135,10 +130,6 @@ def _leftover_message(leftovers: list[dict[str, Any]]) -> str:
         f"application or of the test that was neither committed, rolled back nor closed, or a task that still runs. It "
         f"was ended, and what it had not committed is gone."
     )
-
-
-def _who(left: dict[str, Any]) -> object:
-    return left.get("pid") or left["gid"]
 
 
 def _described(leftovers: list[dict[str, Any]]) -> str:

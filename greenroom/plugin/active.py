@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Generator
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -13,6 +15,7 @@ from greenroom.loop.join import join
 from greenroom.output import Console
 from greenroom.plugin import fixtures
 from greenroom.plugin.keys import stage_key
+from greenroom.plugin.summary import Summary
 from greenroom.stage import Stage
 
 if TYPE_CHECKING:
@@ -23,13 +26,21 @@ if TYPE_CHECKING:
 def begin(pytest_config: pytest.Config, config: Config) -> None:
     """Make the stage of this process and register the hooks and fixtures that use it."""
     # As `python -m pytest` and uvicorn have it: the application is found from the project's root.
-    if str(config.root) not in sys.path:
-        sys.path.insert(0, str(config.root))
+    root = str(config.root)
     stage = Stage.begin(config, _say(pytest_config))
+    if root not in sys.path:
+        sys.path.insert(0, root)
+        stage.on_close(partial(_remove, sys.path, root))
     pytest_config.stash[stage_key] = stage
     pytest_config.add_cleanup(stage.close)
     pytest_config.pluginmanager.register(Hooks(stage), "greenroom-hooks")
+    pytest_config.pluginmanager.register(Summary(stage), "greenroom-summary")
     pytest_config.pluginmanager.register(fixtures, "greenroom-fixtures")
+
+
+def _remove(path: list[str], entry: str) -> None:
+    with contextlib.suppress(ValueError):
+        path.remove(entry)
 
 
 def _say(pytest_config: pytest.Config) -> Say:

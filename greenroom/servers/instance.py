@@ -45,9 +45,8 @@ SETTINGS: Final = {
     "jit": "off",
     # Off by default, but an application that uses them must be testable.
     "max_prepared_transactions": "20",
-    # A pool per xdist worker, and statements over hundreds of tables.
+    # A pool per xdist worker. Not more than needed: to look for locks, as each rewind does, costs by the connection.
     "max_connections": "200",
-    "max_locks_per_transaction": "256",
     # Files in the data directory, which go away with it, also when the server was killed.
     "dynamic_shared_memory_type": "mmap",
     # Nothing outside this machine's user gets in.
