@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -154,20 +155,26 @@ def test_interrupted_run(embedded_project: Project, runtime: Path, workers: str)
     assert list(runtime.iterdir()) == []
 
 
-def test_two_runs_at_once(project: Project) -> None:
-    """Two runs of one project at the same time build one template and do not see each other's rows."""
+def test_ten_runs_at_once(project: Project, tmp_path: Path) -> None:
+    """Ten runs at once, of two checkouts and with and without workers: one migrates, and nobody sees another's rows."""
     project.write("shop/more.py", "# yet another hash\n")
     project.write("tests/test_it.py", THREE_TESTS)
+    other = tmp_path / "other checkout"
+    shutil.copytree(project.root, other, ignore=shutil.ignore_patterns("runpytest*"))
     runs = [
         subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-q"], cwd=project.root, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True,
+            [sys.executable, "-m", "pytest", "-q", "-n", str(number % 3)],
+            cwd=(project.root, other)[number % 2],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
-        for _ in range(3)
-    ]  # fmt: skip
-    outputs = [run.communicate(timeout=60)[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0, 0], outputs
+        for number in range(10)
+    ]
+    outputs = [run.communicate(timeout=120)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 10, outputs
     assert sum("greenroom: migrated in" in output for output in outputs) == 1, outputs
+    assert databases(project) == databases(Project(other, project._pytester)) == []
 
 
 # -- something is wrong --------------------------------------------------------------------------------------------------
