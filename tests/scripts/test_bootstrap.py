@@ -291,7 +291,8 @@ class TestFailing:
     @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
     def test_interrupted(self, ready: Checkout, name: str, code: int) -> None:
         """Ctrl-C half-way ends it with the usual exit code; the next run makes .venv anew."""
-        ready.install("sleep 30\n")
+        # exec: a child made at the very moment of the signal would be missed by it, and would keep the pipe open.
+        ready.install("exec sleep 30\n")
         # A test run in the background can have SIGINT ignored, and a shell cannot undo that: hence the way round.
         start = f"import os, signal; signal.signal(signal.{name}, signal.SIG_DFL); os.execv('scripts/bootstrap', ['b'])"
         process = subprocess.Popen(
