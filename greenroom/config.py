@@ -42,6 +42,7 @@ class Config:
         engine: Where Postgres comes from: `auto`, or the name of a server kind.
         lifespan: Enter the application's lifespan once per `run`, or around each `test`.
         session_factory: The application's own factory of `AsyncSession`s, for the fixture `async_session`.
+        keep_failed: Of how many failed tests of a run (of each worker) the database is kept.
         unit_marker: Tests with this marker run without a database.
         server_url: The environment variable that holds the admin URL of an external server.
         other_databases: Names of databases that greenroom did not make and that the tests may connect to all the same.
@@ -62,6 +63,7 @@ class Config:
     engine: str = "auto"
     lifespan: str = "run"
     session_factory: str | None = None
+    keep_failed: int = 3
     unit_marker: str = "unit"
     server_url: str = "GREENROOM_SERVER_URL"
     other_databases: tuple[str, ...] = ()
@@ -165,6 +167,10 @@ def _typed(key: str, value: Any, expected: str) -> Any:
         if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
             return value
         rule = "a table of strings"
+    elif expected == "int":
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+        rule = "a number that is not negative"
     else:
         if isinstance(value, str) and value:
             return value

@@ -46,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+_TEST = "a failed test's node id, or a part of it: the database that was kept of it"
+_PSQL = f"{_TEST}; after -- what is passed on to psql"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="greenroom",
@@ -79,10 +83,13 @@ def _parser() -> argparse.ArgumentParser:
         help="build nothing; say what shapes the template, and whether it is there",
     )
     url = add("url", databases.url, "print the URL of a database to look around in, at the newest migration")
+    url.add_argument("test", nargs="?", metavar="TEST", help=_TEST)
     url.add_argument("--sync", action="store_true", help="for a synchronous engine (postgresql+psycopg)")
     url.add_argument("--libpq", action="store_true", help="for psql, pg_dump and other libpq programs")
     psql = add("psql", databases.psql, "open psql on that database")
-    psql.add_argument("arguments", nargs=argparse.REMAINDER, metavar="…", help="passed on to psql")
+    psql.add_argument("arguments", nargs=argparse.REMAINDER, metavar="[TEST] [-- …]", help=_PSQL)
+    listed = add("kept", databases.kept, "list the databases of failed tests that were kept")
+    listed.add_argument("--drop", action="store_true", help="remove them")
     execute = add("exec", databases.execute, "run a command with a fresh database in its environment")
     execute.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- COMMAND …", help="the command")
     add("doctor", doctor.doctor, "check what greenroom needs, and what commonly goes wrong").add_argument(

@@ -14,6 +14,7 @@ from pathlib import Path
 from greenroom import checkout, servers, urls
 from greenroom.config import Config
 from greenroom.database import fingerprint, template
+from greenroom.database import kept as keeping
 from greenroom.database.admin import PREFIX, Admin
 from greenroom.database.clone import Clone, name_for
 from greenroom.errors import ServerError
@@ -41,9 +42,9 @@ def migrate(config: Config, options: argparse.Namespace, console: Console) -> in
 
 
 def url(config: Config, options: argparse.Namespace, console: Console) -> int:
-    """Print the URL of the checkout's database for people."""
+    """Print the URL of the checkout's database for people, or of one that was kept."""
     server = _running(config)
-    found = template.app_url(config, server, _shell(config, server, console))
+    found = template.app_url(config, server, _for_people(config, server, options.test, console))
     if options.libpq:
         print(urls.conninfo(found))
     else:
@@ -53,15 +54,17 @@ def url(config: Config, options: argparse.Namespace, console: Console) -> int:
 
 
 def psql(config: Config, options: argparse.Namespace, console: Console) -> int:
-    """Open psql on the checkout's database for people."""
+    """Open psql on the checkout's database for people, or on one that was kept."""
     server = _running(config)
-    conninfo = urls.conninfo(template.app_url(config, server, _shell(config, server, console)))
+    arguments = list(options.arguments)
+    test = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
+    conninfo = urls.conninfo(template.app_url(config, server, _for_people(config, server, test, console)))
     program = shutil.which("psql") or servers.program("psql")
     if program is None:
         raise ServerError(
             "There is no psql here.", hint="install PostgreSQL's client programs, or: greenroom url --libpq"
         )
-    return subprocess.call([program, conninfo, *_after_dashes(options.arguments)])
+    return subprocess.call([program, conninfo, *_after_dashes(arguments)])
 
 
 def execute(config: Config, options: argparse.Namespace, console: Console) -> int:
@@ -92,6 +95,16 @@ def execute(config: Config, options: argparse.Namespace, console: Console) -> in
         server.stop()
 
 
+def kept(config: Config, options: argparse.Namespace, console: Console) -> int:
+    """List the databases that were kept, or remove them."""
+    if options.drop:
+        console.say(f"removed {keeping.clear(config)}")
+        return 0
+    for test, file in keeping.kept(config).items():
+        print(f"{file.stat().st_size // 1024:6} KiB  {test}")
+    return 0
+
+
 def _running(config: Config) -> Server:
     """The checkout's server.
 
@@ -105,6 +118,29 @@ def _running(config: Config) -> Server:
             f"This checkout's server does not run ({server.where}).", hint="make test-up, or: greenroom up"
         )
     return server
+
+
+def _for_people(config: Config, server: Server, test: str | None, console: Console) -> str:
+    return _shell(config, server, console) if test is None else _restored(config, server, test, console)
+
+
+def _restored(config: Config, server: Server, test: str, console: Console) -> str:
+    """The database of a failed test, made again from its file, unless that was done already."""
+    test, file = keeping.find(config, test)
+    identity = checkout.identity(config.root)
+    name = f"{PREFIX}kept_{hashlib.sha256(f'{identity} {file}'.encode()).hexdigest()[:12]}"
+    written = file.stat().st_mtime
+    with Admin(server.admin) as admin, admin.lock(name):
+        found = admin.find(name)
+        if found is not None and found.details.get("written") == written:
+            return name
+        console.say(f"restoring the database of {test} …")
+        admin.drop(name)
+        admin.ensure_role(config.role, template.password(config, server))
+        admin.create(name, "shell", owner=config.role, checkout=identity, details={"written": written})
+        template.create_extensions(config, server, name)
+        keeping.restore(file, template.role_url(config, server, name))
+    return name
 
 
 def _shell(config: Config, server: Server, console: Console) -> str:

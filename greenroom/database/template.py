@@ -40,7 +40,7 @@ def ensure(config: Config, server: Server, say: Say) -> str:
     """
     with Admin(server.admin) as admin:
         name = name_of(fingerprint.of(config, server_version=admin.version))
-        admin.ensure_role(config.role, _password(config, server))
+        admin.ensure_role(config.role, password(config, server))
         found = admin.find(name)
         if found and found.complete:
             return name
@@ -58,7 +58,7 @@ def app_url(config: Config, server: Server, database: str) -> URL:
     """The URL of a database on the server as the application gets it: its own role, its own driver."""
     from greenroom.urls import for_driver
 
-    return for_driver(_role_url(config, server, database), config.driver)
+    return for_driver(role_url(config, server, database), config.driver)
 
 
 def _build(config: Config, server: Server, admin: Admin, name: str, say: Say) -> None:
@@ -73,14 +73,8 @@ def _build(config: Config, server: Server, admin: Admin, name: str, say: Say) ->
         admin.create(name, "template", owner=config.role, checkout=checkout.identity(config.root))
         own = server.admin.set(database=name)
         try:
-            with psycopg.connect(conninfo(own), autocommit=True) as connection:
-                for extension in config.extensions:
-                    connection.execute(
-                        psycopg.sql.SQL("CREATE EXTENSION IF NOT EXISTS {} CASCADE").format(
-                            psycopg.sql.Identifier(extension)
-                        )
-                    )
-            migrate.run(config, _role_url(config, server, name))
+            create_extensions(config, server, name)
+            migrate.run(config, role_url(config, server, name))
             prepare(own)
             with psycopg.connect(conninfo(own), autocommit=True) as connection:
                 # Once for all clones: hint bits and statistics are copied with the pages.
@@ -90,6 +84,17 @@ def _build(config: Config, server: Server, admin: Admin, name: str, say: Say) ->
             raise
         admin.complete(name)
     _prune(config, admin)
+
+
+def create_extensions(config: Config, server: Server, database: str) -> None:
+    """Create the extensions that the configuration names, as the admin: the application's role may not."""
+    with psycopg.connect(conninfo(server.admin.set(database=database)), autocommit=True) as connection:
+        for extension in config.extensions:
+            connection.execute(
+                psycopg.sql.SQL("CREATE EXTENSION IF NOT EXISTS {} CASCADE").format(
+                    psycopg.sql.Identifier(extension)
+                )
+            )
 
 
 def _prune(config: Config, admin: Admin) -> None:
@@ -105,11 +110,12 @@ def _prune(config: Config, admin: Admin) -> None:
                 admin.drop(name)
 
 
-def _role_url(config: Config, server: Server, database: str) -> URL:
-    return server.admin.set(database=database, username=config.role, password=_password(config, server))
+def role_url(config: Config, server: Server, database: str) -> URL:
+    """The URL of a database on the server as the application's role, for psycopg."""
+    return server.admin.set(database=database, username=config.role, password=password(config, server))
 
 
-def _password(config: Config, server: Server) -> str | None:
+def password(config: Config, server: Server) -> str | None:
     """The role's password, the same for each run that knows the admin's, so that nothing has to be kept anywhere.
 
     None where the admin has none either: the server then trusts whoever reaches it.

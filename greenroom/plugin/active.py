@@ -14,6 +14,7 @@ from greenroom.errors import GreenroomError
 from greenroom.loop.join import join
 from greenroom.output import Console
 from greenroom.plugin import fixtures
+from greenroom.plugin.keeping import Keeping
 from greenroom.plugin.keys import stage_key
 from greenroom.plugin.summary import Summary
 from greenroom.stage import Stage
@@ -34,6 +35,7 @@ def begin(pytest_config: pytest.Config, config: Config) -> None:
     pytest_config.stash[stage_key] = stage
     pytest_config.add_cleanup(stage.close)
     pytest_config.pluginmanager.register(Hooks(stage), "greenroom-hooks")
+    pytest_config.pluginmanager.register(Keeping(stage), "greenroom-keeping")
     pytest_config.pluginmanager.register(Summary(stage), "greenroom-summary")
     pytest_config.pluginmanager.register(fixtures, "greenroom-fixtures")
 
