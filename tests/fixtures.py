@@ -1,5 +1,6 @@
 """Fixtures that several tiers share: the environment of a test, and a provider outside of the process."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -73,12 +74,22 @@ class OutsideProvider:
         self.open = threading.Event()
         self.open.set()
         self.issue("access-1", "refresh-1")
-        self.answers["/accounts"] = 200, {
-            "accounts": [{"id": "1", "name": "IRA", "currency": "USD", "balance": "12.50"}]
-        }
+        self.answers["/accounts"] = (
+            200,
+            {"accounts": [{"id": "1", "name": "IRA", "currency": "USD", "balance": "12.50"}]},
+        )
         self.answers["/revoke"] = 200, {}
-        # The socket listens from here on: whoever connects before `serve` runs is answered then.
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        # The socket listens already: whoever connects before the thread is at work is answered then.
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.005,))
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Go down: from here on connections are refused."""
+        self.open.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
 
     def issue(self, access_token: str, refresh_token: str | None, **more: Any) -> None:
         """Have the next exchanges and refreshes answered with these tokens."""
@@ -88,7 +99,7 @@ class OutsideProvider:
     @property
     def endpoints(self) -> dict[str, str]:
         """The URLs as the catalogue has them."""
-        address = f"http://127.0.0.1:{self.server.server_port}"
+        address = f"http://127.0.0.1:{self._server.server_port}"
         return {f"{name}_url": f"{address}/{name}" for name in ("authorize", "token", "revoke", "accounts")}
 
     def _handler(outside) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - `self` is the handler's
@@ -101,15 +112,14 @@ class OutsideProvider:
                 outside.asked.release()
                 outside.open.wait()
                 status, answer = outside.answers[self.path]
-                content = answer if isinstance(answer, str) else json.dumps(answer)
-                self.send_response(status)
-                self.send_header(
-                    "Content-Type", "text/html" if isinstance(answer, str) else "application/json"
-                )
-                self.end_headers()
-                self.wfile.write(content.encode())
+                is_text = isinstance(answer, str)
+                with contextlib.suppress(ConnectionError):  # the service may have given up waiting
+                    self.send_response(status)
+                    self.send_header("Content-Type", "text/html" if is_text else "application/json")
+                    self.end_headers()
+                    self.wfile.write((answer if is_text else json.dumps(answer)).encode())
 
-            do_GET = do_POST
+            do_GET = do_POST  # noqa: N815 - the library's name
 
             def log_message(self, *_arguments: object) -> None:
                 """Nobody reads it."""
@@ -124,13 +134,8 @@ def outside(monkeypatch: pytest.MonkeyPatch, configure: Configure) -> Iterator[O
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     credentials = {"client_id": provider.client_id, "client_secret": provider.client_secret}
     configure(OAUTH_CLIENTS=json.dumps({"schwab": credentials}))
-    thread = threading.Thread(target=provider.server.serve_forever, args=(0.01,))
-    thread.start()
     yield provider
-    provider.open.set()
-    provider.server.shutdown()
-    thread.join()
-    provider.server.server_close()
+    provider.stop()
 
 
 @pytest.fixture

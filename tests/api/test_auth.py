@@ -1,0 +1,262 @@
+"""Registration, login, and who is asking."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+from starlette.testclient import TestClient
+
+from app.models import User
+from app.security import Purpose, sign
+from tests.api.helpers import PASSWORD, SignUp, assert_problem, log_in, ok, register
+from tests.fixtures import Configure
+
+UNKNOWN = "00000000-0000-0000-0000-000000000000"
+PUBLIC = {
+    ("GET", "/health"),
+    ("POST", "/api/v1/auth/register"),
+    ("POST", "/api/v1/auth/login"),
+    ("GET", "/api/v1/oauth/callback"),
+}
+PROTECTED = [
+    ("GET", "/api/v1/me"),
+    ("GET", "/api/v1/catalogue"),
+    ("GET", "/api/v1/providers"),
+    ("POST", "/api/v1/providers"),
+    ("GET", "/api/v1/providers/{provider_id}"),
+    ("PATCH", "/api/v1/providers/{provider_id}"),
+    ("DELETE", "/api/v1/providers/{provider_id}"),
+    ("POST", "/api/v1/providers/{provider_id}/authorise"),
+    ("POST", "/api/v1/providers/{provider_id}/refresh"),
+    ("POST", "/api/v1/providers/{provider_id}/sync"),
+    ("POST", "/api/v1/providers/{provider_id}/disconnect"),
+    ("GET", "/api/v1/audit"),
+]
+
+
+# -- POST /auth/register --
+
+
+def test_register(client: TestClient) -> None:
+    """A new user gets a record of their own, without the password in it."""
+    response = client.post(
+        "/api/v1/auth/register",
+        json={"email": " Ada@Example.org ", "password": PASSWORD, "name": " Ada Lovelace "},
+    )
+
+    user = ok(response, 201)
+    age = datetime.now(UTC) - datetime.fromisoformat(user.pop("created_at"))
+    assert abs(age.total_seconds()) < 60
+    assert user == {"id": 1, "email": "ada@example.org", "name": "Ada Lovelace", "last_login_at": None}
+
+
+@pytest.mark.parametrize("email", ["ada@example.org", "ADA@example.org", " ada@EXAMPLE.org"])
+def test_register_address_that_is_taken(client: TestClient, session: Session, email: str) -> None:
+    """An address belongs to one user, however it is written."""
+    register(client, "ada@example.org")
+
+    response = client.post(
+        "/api/v1/auth/register", json={"email": email, "password": PASSWORD, "name": "Another"}
+    )
+
+    assert_problem(response, 409, "email-taken")
+    assert session.scalars(select(User.name)).all() == ["Ada"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"email": "no address"}, "email"),
+        ({"email": None}, "email"),
+        ({"password": "too short"}, "password"),
+        ({"password": "x" * 1025}, "password"),
+        ({"name": " "}, "name"),
+        ({"name": "nul\x00"}, "name"),
+        ({"name": "x" * 81}, "name"),
+        ({"is_admin": True}, "is_admin"),
+    ],
+)
+def test_register_invalid_body(
+    client: TestClient, session: Session, changes: dict[str, Any], field: str
+) -> None:
+    """Each fault of the body is reported at its field, and nobody is registered."""
+    body = {"email": "ada@example.org", "password": PASSWORD, "name": "Ada"} | changes
+
+    response = client.post("/api/v1/auth/register", json=body)
+
+    (fault,) = assert_problem(response, 422, "invalid-request")["errors"]
+    assert (fault["in"], fault["field"]) == ("body", field)
+    assert session.scalar(select(func.count()).select_from(User)) == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'"x"', b'{"\\ud800": 1}', b'{"email": "\\ud800"}'],
+    ids=repr,
+)
+def test_register_body_that_is_no_json_object(client: TestClient, content: bytes) -> None:
+    """A body that is not what it should be is an invalid request, whatever it is."""
+    response = client.post(
+        "/api/v1/auth/register", content=content, headers={"Content-Type": "application/json"}
+    )
+
+    assert_problem(response, 422, "invalid-request")
+
+
+def test_register_body_that_is_no_text(client: TestClient) -> None:
+    """A body that is not even UTF-8 is a bad request."""
+    response = client.post(
+        "/api/v1/auth/register", content=b"\xff", headers={"Content-Type": "application/json"}
+    )
+
+    assert_problem(response, 400, None)
+
+
+# -- POST /auth/login --
+
+
+def test_login(client: TestClient, session: Session) -> None:
+    """A login gives a bearer token that must not be cached, and is noted."""
+    register(client, "ada@example.org")
+
+    response = client.post("/api/v1/auth/login", json={"email": "ADA@example.org", "password": PASSWORD})
+
+    token = ok(response)
+    assert token.keys() == {"access_token", "token_type", "expires_in"}
+    assert (token["token_type"], token["expires_in"]) == ("Bearer", 1800)
+    assert response.headers["Cache-Control"] == "no-store"
+    assert session.scalars(select(User)).one().last_login_at is not None
+
+
+def test_login_lifetime_is_configured(client: TestClient, configure: Configure) -> None:
+    """ACCESS_TOKEN_LIFETIME says for how long a login is good."""
+    configure(ACCESS_TOKEN_LIFETIME="7")
+    register(client, "ada@example.org")
+
+    response = client.post("/api/v1/auth/login", json={"email": "ada@example.org", "password": PASSWORD})
+
+    assert ok(response)["expires_in"] == 7
+
+
+def test_login_tells_nobody_who_is_registered(client: TestClient, session: Session) -> None:
+    """A wrong password, an unknown address and a closed account get the same answer."""
+    register(client, "ada@example.org")
+    register(client, "closed@example.org")
+    session.scalars(select(User).where(User.email == "closed@example.org")).one().is_active = False
+    session.commit()
+
+    answers = [
+        client.post("/api/v1/auth/login", json={"email": email, "password": password})
+        for email, password in [
+            ("ada@example.org", "wrong"),
+            ("ada@example.org", ""),
+            ("nobody@example.org", PASSWORD),
+            ("closed@example.org", PASSWORD),
+        ]
+    ]
+
+    for answer in answers:
+        assert_problem(answer, 401, "invalid-credentials")
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert answer.text == answers[0].text
+
+
+def test_login_invalid_body(client: TestClient) -> None:
+    """A body without a password is an invalid request."""
+    response = client.post("/api/v1/auth/login", json={"email": "ada@example.org"})
+
+    assert_problem(response, 422, "invalid-request")
+
+
+# -- GET /me, and the access token that all but the public endpoints want --
+
+
+def test_me(sign_up: SignUp) -> None:
+    """Each user reads their own record, with the time of the login."""
+    ada, grace = sign_up("ada@example.org"), sign_up("grace@example.org")
+
+    assert ok(ada.get("/api/v1/me"))["email"] == "ada@example.org"
+    assert ok(grace.get("/api/v1/me"))["email"] == "grace@example.org"
+    assert ok(ada.get("/api/v1/me"))["last_login_at"] is not None
+
+
+def test_every_endpoint_is_public_or_protected(app: FastAPI) -> None:
+    """The lists that the next tests go by are complete."""
+    endpoints = {
+        (method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods
+    }
+
+    assert endpoints == PUBLIC | set(PROTECTED)
+
+
+@pytest.mark.parametrize(("method", "path"), PROTECTED)
+def test_request_without_token(client: TestClient, method: str, path: str) -> None:
+    """Every protected endpoint asks to authenticate, before anything else is looked at."""
+    response = client.request(method, path.format(provider_id=UNKNOWN))
+
+    assert_problem(response, 401, "not-authenticated")
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(("method", "path"), PROTECTED)
+def test_request_with_invalid_token(client: TestClient, method: str, path: str) -> None:
+    """Every protected endpoint refuses a made-up token."""
+    headers = {"Authorization": "Bearer made-up"}
+
+    response = client.request(method, path.format(provider_id=UNKNOWN), headers=headers)
+
+    assert_problem(response, 401, "invalid-token")
+    assert response.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Token", ""])
+def test_request_with_another_scheme(user: TestClient, scheme: str) -> None:
+    """A token that does not come as a bearer token counts as none."""
+    _, _, token = user.headers["Authorization"].partition(" ")
+
+    response = user.get("/api/v1/me", headers={"Authorization": f"{scheme} {token}"})
+
+    assert_problem(response, 401, "not-authenticated")
+
+
+@pytest.mark.parametrize(
+    "make_token",
+    [
+        lambda: sign(Purpose.ACCESS, -1, sub="1"),
+        lambda: sign(Purpose.AUTHORISATION, 60, sub="1"),
+        lambda: sign(Purpose.ACCESS, 60, sub="2"),
+    ],
+    ids=["expired", "of another purpose", "of nobody"],
+)
+def test_request_with_a_token_of_ours_that_is_no_good(
+    client: TestClient, make_token: Callable[[], str]
+) -> None:
+    """A token that has expired, is for something else, or whose user is no more, is refused."""
+    register(client, "ada@example.org")
+
+    response = client.get("/api/v1/me", headers={"Authorization": f"Bearer {make_token()}"})
+
+    assert_problem(response, 401, "invalid-token")
+
+
+def test_request_of_a_closed_account(user: TestClient, session: Session) -> None:
+    """When an account is closed, its tokens are no good from that moment on; when reopened, they are again."""
+    ada = session.scalars(select(User)).one()
+    ada.is_active = False
+    session.commit()
+    assert_problem(user.get("/api/v1/me"), 401, "invalid-token")
+
+    ada.is_active = True
+    session.commit()
+    ok(user.get("/api/v1/me"))
+
+
+def test_second_login_leaves_the_first_token_good(client: TestClient, user: TestClient) -> None:
+    """A user may be logged in more than once."""
+    log_in(client, "ada@example.org")
+
+    ok(user.get("/api/v1/me"))

@@ -1,0 +1,105 @@
+"""GET /health, and the service without its database."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import URL, Engine, NullPool, create_engine, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from starlette.testclient import TestClient
+
+import app.database
+from app.api import health
+from greenroom.plugin.fixtures import Run
+from tests.api.helpers import assert_problem, ok
+
+
+@pytest.fixture
+def elsewhere(scratch_database: URL) -> Engine:
+    """An engine to another database of the same server and role: from within, one cannot be shut."""
+    return create_engine(scratch_database, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+
+
+def end_connections(elsewhere: Engine, engine: Engine) -> int:
+    """End all connections of the application's role to its database. Returns how many there were."""
+    engine.dispose()  # the test's own
+    with elsewhere.connect() as connection:
+        ended = connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = :name AND usename = current_user"
+            ),
+            {"name": engine.url.database},
+        )
+        return len(ended.all())
+
+
+@pytest.fixture
+def database_down(client: TestClient, elsewhere: Engine, engine: Engine) -> Iterator[None]:
+    """The service's database has ended its connections and accepts none, until the test is over."""
+
+    def accept(connections: bool) -> None:
+        with elsewhere.connect() as connection:
+            connection.execute(
+                text(f'ALTER DATABASE "{engine.url.database}" ALLOW_CONNECTIONS {connections}')
+            )
+
+    ok(client.get("/health"))
+    accept(False)
+    assert end_connections(elsewhere, engine)
+    yield
+    accept(True)
+
+
+def test_health(client: TestClient) -> None:
+    """With its database the service is well."""
+    assert ok(client.get("/health")) == {"status": "ok", "database": "ok"}
+
+
+def test_health_without_database(
+    client: TestClient, database_down: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without its database the service answers 503, and logs the kind of error."""
+    document = assert_problem(client.get("/health"), 503, "database-unavailable")
+
+    assert document["detail"] == "The database does not answer."
+    (record,) = [record for record in caplog.records if record.name == "app.api.health"]
+    assert record.levelname == "WARNING"
+    assert "greenroom" not in record.getMessage()
+
+
+def test_request_without_database(make_client: Callable[..., TestClient], database_down: None) -> None:
+    """Whatever needs the database is answered with a 500 that tells nothing about it."""
+    client = make_client(raise_server_exceptions=False)
+
+    response = client.post("/api/v1/auth/login", json={"email": "ada@example.org", "password": "x"})
+
+    document = assert_problem(response, 500, None)
+    assert document["detail"] == "Something went wrong here; it has been logged."
+
+
+def test_service_recovers_with_its_database(client: TestClient, elsewhere: Engine, engine: Engine) -> None:
+    """When the database has ended the pooled connections, the next request connects anew."""
+    ok(client.get("/health"))
+    assert end_connections(elsewhere, engine)
+
+    ok(client.get("/health"))
+
+
+def test_health_of_an_exhausted_pool(client: TestClient, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no connection is free in time, the service is not well either."""
+    monkeypatch.setattr(health, "TIMEOUT", 0.05)
+
+    async def take_all(engine: AsyncEngine) -> list[AsyncConnection]:
+        size = engine.pool.size() + engine.pool._max_overflow  # type: ignore[attr-defined]
+        return [await engine.connect() for _ in range(size)]
+
+    async def give_back(connections: list[AsyncConnection]) -> None:
+        for connection in connections:
+            await connection.close()
+
+    connections = run(take_all(app.database.engine))
+    try:
+        assert_problem(client.get("/health"), 503, "database-unavailable")
+    finally:
+        run(give_back(connections))
+    ok(client.get("/health"))
