@@ -34,6 +34,7 @@ class Application:
         self._overrides: dict[Any, Any] = {}
         self._lifespan: Lifespan | None = None
         self._state: dict[str, Any] = {}
+        self._held: list[dict[str, Any]] = []
 
     @property
     def asgi(self) -> ASGIApp:
@@ -53,6 +54,8 @@ class Application:
         Raises:
             Exception: What it raised while it started up, with its own traceback.
         """
+        if self._held:
+            return self._held[-1]
         if self._lifespan is None:
             self._state = {}
             lifespan = Lifespan(self._loop, self.asgi, self._state)
@@ -71,15 +74,27 @@ class Application:
             lifespan.stop()
 
     @contextlib.contextmanager
-    def suspended(self, app: Any) -> Iterator[None]:
-        """Keep the lifespan from being open twice while a test holds it open itself.
+    def suspended(self, app: Any, state: dict[str, Any]) -> Iterator[None]:
+        """Keep the lifespan from being open twice while a test or a fixture holds it open itself.
 
         Args:
-            app: The application that the test starts up; nothing happens if it is another one.
+            app: The application that it starts up; nothing happens if it is another one.
+            state: What that lifespan leaves in its state, which all clients get meanwhile.
         """
-        if app is self._app:
-            self.stop()
+        self._look()
+        if app is not self._app:
+            yield
+            return
+        self.stop()
+        self._held.append(state)
         yield
+        self._held.pop()
+
+    def _look(self) -> None:
+        """Know the application if somebody else has imported it."""
+        module, _, name = self._config.app.partition(":")
+        if self._app is None and module in sys.modules and not name.endswith("()"):
+            self._app = getattr(sys.modules[module], name, None)
 
     @contextlib.contextmanager
     def keeping_overrides(self) -> Iterator[None]:
@@ -87,9 +102,7 @@ class Application:
 
         An application that is imported meanwhile is remembered as it was right after that.
         """
-        module, _, name = self._config.app.partition(":")
-        if self._app is None and module in sys.modules and not name.endswith("()"):
-            self._app = getattr(sys.modules[module], name, None)
+        self._look()
         self._overrides = _overrides(self._app)
         yield
         overrides = getattr(self._app, "dependency_overrides", None)

@@ -94,6 +94,22 @@ class Config:
                     hint="paths are relative to the folder of pyproject.toml",
                 )
 
+    @property
+    def import_paths(self) -> list[str]:
+        """Where the application is imported from: the root, its src if it has one, and what pytest's `pythonpath` names."""
+        pytest = (
+            tomllib.loads((self.root / "pyproject.toml").read_text(encoding="utf-8"))
+            .get("tool", {})
+            .get("pytest", {})
+        )
+        named = (pytest.get("ini_options") or pytest).get("pythonpath", [])
+        folders = [".", "src", *(named.split() if isinstance(named, str) else named)]
+        return list(
+            dict.fromkeys(
+                str((self.root / name).resolve()) for name in folders if (self.root / name).is_dir()
+            )
+        )
+
     @staticmethod
     def _wrong(key: str, value: object, rule: str) -> ConfigError:
         return ConfigError(

@@ -12,19 +12,22 @@ import contextlib
 import json
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+import psycopg
 from sqlalchemy import URL, Engine, create_engine
 
-from greenroom import checkout, guard, servers
+from greenroom import checkout, servers
 from greenroom.application import Application, load
 from greenroom.database import template
 from greenroom.database.admin import Admin
 from greenroom.database.clone import Clone, name_for
-from greenroom.errors import GreenroomError, LeftoverError, RewindError
+from greenroom.errors import GreenroomError, LeftoverError, RefusedError, RewindError, ServerError
+from greenroom.guard import Guard
 from greenroom.loop import Loop
 from greenroom.servers.base import Server, kinds
 from greenroom.urls import environment, for_driver, forget_libpq_environment
@@ -46,6 +49,7 @@ class Stage:
 
     Attributes:
         may_use_database: The current test is not marked as one that has none.
+        starts_for_each_test: The application is started up for each test, and not once.
         opening: How long it took to have a database, in seconds.
         rewinds: How long each rewind took, in seconds; a fresh clone in the place of one counts in.
 
@@ -65,6 +69,7 @@ class Stage:
         self.run_token = run
         self.name = name_for(run, worker)
         self.may_use_database = True
+        self.starts_for_each_test = config.lifespan == "test"
         self.opening = 0.0
         self.rewinds: list[float] = []
         self.loop = Loop()
@@ -74,7 +79,14 @@ class Stage:
         self._failure: GreenroomError | None = None
         self._engine: Engine | None = None
         self._async_engine: AsyncEngine | None = None
-        self._allowed = {self.name, str(server.admin.database), *config.other_databases}
+        self._guard = Guard(
+            server.admin,
+            names={self.name},
+            others=config.other_databases,
+            variable=config.database_url,
+            before=self._before_connect,
+        )
+        self._opening = threading.RLock()
         self._undo = contextlib.ExitStack()
         self.app_url = template.app_url(config, server, self.name)
 
@@ -134,16 +146,24 @@ class Stage:
         Raises:
             GreenroomError: It cannot be had. Asked again, it says the same without trying again.
         """
-        if self._failure is not None:
-            raise self._failure
-        if self._clone is None:
+        # The test asks for it in its own thread, and the application, when it connects, in the loop's.
+        with self._opening:
+            if self._failure is not None:
+                raise self._failure
+            if self._clone is not None:
+                return
             start = time.perf_counter()
             try:
                 self._clone = self._opened()
-                self.opening = time.perf_counter() - start
             except GreenroomError as error:
                 self._failure = error
                 raise
+            except psycopg.Error as error:
+                self._failure = ServerError(
+                    f"The server refused: {' '.join(str(error).split())}.", hint="greenroom doctor"
+                )
+                raise self._failure from error
+            self.opening = time.perf_counter() - start
 
     def _opened(self) -> Clone:
         if not self.server.running():
@@ -180,6 +200,26 @@ class Stage:
         finally:
             self.rewinds.append(time.perf_counter() - start)
 
+    def start_application(self) -> dict[str, Any]:
+        """Start the application up, unless it is up. Returns the state that its lifespan left.
+
+        An application that writes to the database while it starts up is started for each test from then on: the rows
+        are rewound after the first one. A lock that it takes meanwhile is its to keep.
+
+        Raises:
+            Exception: What it raised while it started up, with its own traceback.
+        """
+        assert self._clone is not None
+        before = self._clone.touched()
+        state = self.application.start()
+        if self._clone.touched() != before and not self.starts_for_each_test:
+            self.starts_for_each_test = True
+            self._say(
+                "the application writes to the database while it starts up, so it is started for each test"
+            )
+        self._clone.accept_locks()
+        return state
+
     def renew(self) -> None:
         """Clone the database afresh under the same name. Pools that were connected to it connect anew."""
         if self._clone is not None:
@@ -193,11 +233,11 @@ class Stage:
         with Admin(self.server.admin) as admin:
             admin.hold(name)
             admin.create(name, "run", owner=self.config.role, checkout=checkout.identity(self.config.root))
-            self._allowed.add(name)
+            self._guard.names.add(name)
             try:
                 yield self.sync_url.set(database=name)
             finally:
-                self._allowed.discard(name)
+                self._guard.names.discard(name)
                 admin.drop(name)
 
     # -- on the loop -------------------------------------------------------------------------------------------------
@@ -251,12 +291,18 @@ class Stage:
         for name, value in changes.items():
             self.on_close(partial(_restore, name, os.environ.get(name)))
             os.environ[name] = value
-        self.on_close(
-            guard.install(
-                allowed=self._allowed,
-                variable=self.config.database_url,
+        self.on_close(self._guard.install())
+
+    def _before_connect(self, database: str) -> None:
+        """Have the database before anything connects to it: a test may do so without asking for a fixture."""
+        if database != self.name:
+            return
+        if not self.may_use_database:
+            raise RefusedError(
+                f"The test is marked {self.config.unit_marker!r}, so it has no database, but something connects to one.",
+                hint="move the test to another folder, or take the marker away",
             )
-        )
+        self.open()
 
 
 def _restore(name: str, value: str | None) -> None:

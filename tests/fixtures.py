@@ -60,8 +60,7 @@ class Received:
 class OutsideProvider:
     """An OAuth2 provider over HTTP on this machine, which answers what the test tells it to.
 
-    `answers` holds a status and a body for each path: anything JSON, or text as it is. While `open` is cleared,
-    answers wait; `asked` is released once for each request that came in.
+    `answers` holds a status and a body for each path: anything JSON, or text as it is.
     """
 
     client_id = "our-id"
@@ -70,9 +69,9 @@ class OutsideProvider:
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, Any]] = {}
         self.received: list[Received] = []
-        self.asked = threading.Semaphore(0)
-        self.open = threading.Event()
-        self.open.set()
+        self._arrived = threading.Event()
+        self._open = threading.Event()
+        self._open.set()
         self.issue("access-1", "refresh-1")
         self.answers["/accounts"] = (
             200,
@@ -84,9 +83,22 @@ class OutsideProvider:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.005,))
         self._thread.start()
 
+    def hold(self) -> None:
+        """Let the answers to all further requests wait."""
+        self._arrived.clear()
+        self._open.clear()
+
+    def wait_for_request(self) -> None:
+        """Wait until a request has come in since `hold`."""
+        assert self._arrived.wait(timeout=10), "no request came"
+
+    def release(self) -> None:
+        """Answer what waits, and all further requests at once."""
+        self._open.set()
+
     def stop(self) -> None:
         """Go down: from here on connections are refused."""
-        self.open.set()
+        self.release()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -109,8 +121,8 @@ class OutsideProvider:
                 outside.received.append(
                     Received(self.path, dict(parse_qsl(body)), self.headers.get("Authorization", ""))
                 )
-                outside.asked.release()
-                outside.open.wait()
+                outside._arrived.set()
+                outside._open.wait()
                 status, answer = outside.answers[self.path]
                 is_text = isinstance(answer, str)
                 with contextlib.suppress(ConnectionError):  # the service may have given up waiting

@@ -13,9 +13,23 @@ from app.models import Base
 from app.settings import get_settings
 
 
+def drop_empty(_context: Any, _revision: Any, directives: list[Any]) -> None:
+    """Write no revision that would change nothing."""
+    if context.config.cmd_opts and getattr(context.config.cmd_opts, "autogenerate", False):
+        (script,) = directives
+        if script.upgrade_ops.is_empty():
+            directives.clear()
+            context.config.print_stdout("The models and the migrations agree: there is nothing to write.")
+
+
 def run(**target: Any) -> None:
     """Run the migrations on a connection, or print them for a dialect (`--sql`)."""
-    context.configure(target_metadata=Base.metadata, compare_server_default=True, **target)
+    context.configure(
+        target_metadata=Base.metadata,
+        compare_server_default=True,
+        process_revision_directives=drop_empty,
+        **target,
+    )
     with context.begin_transaction():
         context.run_migrations()
 

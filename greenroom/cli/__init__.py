@@ -77,11 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     add("status", server.status, "what runs, and which databases there are").add_argument(
         "--json", action="store_true", help="as JSON"
     )
-    add("migrate", databases.migrate, "build the template, unless it is up to date").add_argument(
+    migrate = add("migrate", databases.migrate, "build the template, unless it is up to date")
+    migrate.add_argument(
         "--status",
         action="store_true",
         help="build nothing; say what shapes the template, and whether it is there",
     )
+    migrate.add_argument("--force", action="store_true", help="build it anew, also if it is up to date")
     url = add("url", databases.url, "print the URL of a database to look around in, at the newest migration")
     url.add_argument("test", nargs="?", metavar="TEST", help=_TEST)
     url.add_argument("--sync", action="store_true", help="for a synchronous engine (postgresql+psycopg)")

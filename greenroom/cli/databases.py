@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,10 @@ def migrate(config: Config, options: argparse.Namespace, console: Console) -> in
         version = admin.version
         name = template.name_of(fingerprint.of(config, server_version=version))
         found = admin.find(name)
+        if options.force and not options.status:
+            with admin.lock(name):
+                admin.drop(name)
+            found = None
     there = found is not None and found.complete
     if options.status:
         for subject, content in fingerprint.parts(config, server_version=version):
@@ -58,13 +63,16 @@ def psql(config: Config, options: argparse.Namespace, console: Console) -> int:
     server = _running(config)
     arguments = list(options.arguments)
     test = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
-    conninfo = urls.conninfo(template.app_url(config, server, _for_people(config, server, test, console)))
+    url = template.role_url(config, server, _for_people(config, server, test, console))
     program = shutil.which("psql") or servers.program("psql")
     if program is None:
         raise ServerError(
             "There is no psql here.", hint="install PostgreSQL's client programs, or: greenroom url --libpq"
         )
-    return subprocess.call([program, conninfo, *_after_dashes(arguments)])
+    environ = os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {})
+    command = [program, urls.conninfo(url.set(password=None)), *_after_dashes(arguments)]
+    sys.stdout.flush()
+    os.execve(program, command, environ)  # noqa: S606 - in the place of this process: Ctrl-C is psql's
 
 
 def execute(config: Config, options: argparse.Namespace, console: Console) -> int:
@@ -85,7 +93,7 @@ def execute(config: Config, options: argparse.Namespace, console: Console) -> in
             environment = urls.environment(own, config.database_url, config.environment)
             # Programs of the same environment are found even where it is not activated.
             path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-            return subprocess.call(command, env=os.environ | environment | {"PATH": path})
+            return _run(command, os.environ | environment | {"PATH": path})
         except FileNotFoundError:
             console.error(f"there is no program {command[0]!r}")
             return 127
@@ -93,6 +101,22 @@ def execute(config: Config, options: argparse.Namespace, console: Console) -> in
             clone.close()
     finally:
         server.stop()
+
+
+def _run(command: list[str], environ: dict[str, str]) -> int:
+    """Run a command to its own end: Ctrl-C reaches it as well as this process, and SIGTERM is passed on."""
+    with subprocess.Popen(command, env=environ) as process:
+        before = (
+            signal.signal(signal.SIGINT, signal.SIG_IGN),
+            signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+        )
+        try:
+            code = process.wait()
+        finally:
+            signal.signal(signal.SIGINT, before[0])
+            signal.signal(signal.SIGTERM, before[1])
+    # As a shell has it for a command that a signal ended.
+    return code if code >= 0 else 128 - code
 
 
 def kept(config: Config, options: argparse.Namespace, console: Console) -> int:

@@ -77,8 +77,9 @@ def _packages(config: Config) -> Iterator[Check]:
     wanted = {
         # SQLAlchemy 2.1 does not install it by itself.
         "greenlet": "pip install 'sqlalchemy[asyncio]'",
-        "httpx2": "pip install httpx2  (Starlette's TestClient warns without it)",
     }
+    if importlib.util.find_spec("httpx") is None:
+        wanted["httpx2"] = "pip install httpx2  (Starlette's TestClient is made of it)"
     if config.driver.endswith("+asyncpg"):
         wanted["asyncpg"] = "pip install asyncpg"
     if config.alembic:
@@ -125,17 +126,21 @@ def _application(config: Config) -> Iterator[Check]:
     done = subprocess.run(
         [sys.executable, "-c", f"import {module}; {module}.{name.removesuffix('()')}"],
         cwd=config.root,
-        env=os.environ | urls.environment(url, config.database_url, config.environment),
+        env=os.environ
+        | urls.environment(url, config.database_url, config.environment)
+        | {"PYTHONPATH": os.pathsep.join([*config.import_paths, os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if done.returncode == 0:
         yield Check("application", "ok", f"{config.app} imports")
     else:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         yield Check(
             "application",
             "wrong",
-            f"{config.app}: {done.stderr.strip().splitlines()[-1]}",
+            f"{config.app}: {said[-1]}",
             f"python -c 'import {module}'",
         )

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
@@ -114,7 +115,7 @@ class Admin:
         for database in self.databases():
             if database.name == name:
                 return database
-        if self._connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone():
+        if self._connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             raise RefusedError(
                 f"The database {name!r} has a name of greenroom's but not its mark, so greenroom leaves it alone.",
                 hint="rename or drop it yourself, if it is yours",
@@ -131,7 +132,9 @@ class Admin:
         template: str | None = None,
         details: dict[str, Any] | None = None,
     ) -> None:
-        """Create a database and mark it.
+        """Create a database and mark it, and only then give it its name.
+
+        Whoever is killed in between leaves a database that nobody looks for, and not one that is in everybody's way.
 
         Args:
             name: Its name, which begins with `PREFIX`.
@@ -141,15 +144,16 @@ class Admin:
             template: The database to clone; by default an empty one.
             details: What to write down in its mark.
         """
+        unnamed = f"{PREFIX}new_{secrets.token_hex(6)}"
         statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
-            sql.Identifier(name), sql.Identifier(owner), sql.Identifier(template or "template0")
+            sql.Identifier(unnamed), sql.Identifier(owner), sql.Identifier(template or "template0")
         )
         if template is not None and self.version >= 150000:
             # Copies files instead of writing every page to the WAL, which is faster where fsync is off.
             statement += sql.SQL(" STRATEGY file_copy")
         self._execute_when_free(statement)
         row = self._connection.execute(
-            "SELECT oid::bigint FROM pg_database WHERE datname = %s", [name]
+            "SELECT oid::bigint FROM pg_database WHERE datname = %s", [unnamed]
         ).fetchone()
         mark = {
             "kind": kind,
@@ -159,7 +163,10 @@ class Admin:
             "details": details or {},
         }
         self._connection.execute(
-            sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), json.dumps({_MARK: mark}))
+            sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(unnamed), json.dumps({_MARK: mark}))
+        )
+        self._execute_when_free(
+            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(unnamed), sql.Identifier(name))
         )
 
     def complete(self, name: str) -> None:
@@ -208,7 +215,7 @@ class Admin:
         return dropped
 
     def _execute_when_free(self, statement: sql.Composed) -> None:
-        """Execute a CREATE DATABASE, trying again for 5 s while something else holds on to its template.
+        """Execute a command on databases, trying again for 5 s while something else holds on to one of them.
 
         A template takes no connections, but a process of the server (an autovacuum worker) may be in it for a moment.
         """
@@ -240,8 +247,9 @@ class Admin:
             # Not the password itself: all may read a role's comment.
             mark = {"password": hashlib.sha256((password or "").encode()).hexdigest()[:16]}
             if row is None:
-                self._connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
-                self._set_password(name, password, mark)
+                with self._connection.transaction():
+                    self._connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+                    self._set_password(name, password, mark)
                 return
             powerful, comment = row
             if _mark(comment) is None:
@@ -258,6 +266,20 @@ class Admin:
                     f"application could not. Somebody gave it more.",
                     hint=f"ALTER ROLE {name} NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION",
                 )
+
+    def drop_role(self, name: str) -> bool:
+        """Drop the application's role if it is greenroom's and nothing on the server is its own any more."""
+        with self.lock(f"role {name}"):
+            row = self._connection.execute(
+                "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", [name]
+            ).fetchone()
+            if row is None or _mark(row[0]) is None:
+                return False
+            try:
+                self._connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+            except psycopg.errors.DependentObjectsStillExist:
+                return False
+            return True
 
     def reset_role(self, name: str) -> None:
         """Take away the settings that a test gave the role with ALTER ROLE … SET."""

@@ -59,6 +59,14 @@ class Clone:
         """Bring the database back to the template's state; see `Rewinder.rewind` for what it raises."""
         return self._rewinder.rewind()
 
+    def touched(self) -> int:
+        """How many tables were written to since the last rewind."""
+        return self._rewinder.touched()
+
+    def accept_locks(self) -> None:
+        """Take the advisory locks that connections hold now for granted; see `Rewinder.accept_locks`."""
+        self._rewinder.accept_locks()
+
     def renew(self) -> None:
         """Drop the database and clone it again under the same name, ending all connections to it."""
         self._rewinder.close()

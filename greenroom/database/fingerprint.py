@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import json
 import os
 import re
 import tomllib
@@ -16,7 +17,7 @@ from greenroom.errors import ConfigError
 if TYPE_CHECKING:
     from greenroom.config import Config
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Goes up when greenroom itself writes something else into a template."""
 
 
@@ -42,6 +43,7 @@ def parts(config: Config, *, server_version: int) -> Iterator[tuple[str, bytes]]
     yield "role", config.role.encode()
     yield "extensions", " ".join(config.extensions).encode()
     yield "source", f"{config.alembic} {config.metadata}".encode()
+    yield "environment", json.dumps(dict(config.environment), sort_keys=True).encode()
     for path in sorted(set(files(config))):
         yield os.path.relpath(path, config.root), path.read_bytes()
 
@@ -51,13 +53,15 @@ def files(config: Config) -> Iterator[Path]:
     yield from (config.root / name for name in (*config.sql, *config.seed))
     if config.alembic is not None:
         for folder in _scripts(config):
-            yield from (path for path in folder.rglob("*") if path.suffix in _SCRIPT and path.is_file())
+            yield from (
+                path for path in folder.rglob("*") if path.is_file() and not _SHAPES_NOTHING.search(str(path))
+            )
     if config.metadata is not None:
         yield from _package(config.root, config.metadata.partition(":")[0])
 
 
-_SCRIPT: Final = {".py", ".sql", ".json", ".csv", ".yaml", ".yml", ".toml"}
-"""Endings of what revisions are made of and read their rows from. A .pyc, a README or a .mako shapes nothing."""
+_SHAPES_NOTHING: Final = re.compile(r"__pycache__|\.pyc$|\.mako$|README[^/]*$|/\.[^/]*$")
+"""Files among the revisions that they neither are nor read their rows from."""
 
 
 def _scripts(config: Config) -> list[Path]:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import URL, Connection, create_engine, make_url
 from sqlalchemy.pool import NullPool
 
-from greenroom import guard, urls
+from greenroom import urls
 from greenroom.config import Config, find
 from greenroom.errors import GreenroomError, TemplateError
+from greenroom.guard import Guard
 from greenroom.places import explained, indented
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def run(config: Config, url: URL) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        errors="replace",
         check=False,
     )
     if done.returncode:
@@ -65,9 +67,9 @@ def main() -> None:
     """Build the schema in the database that the environment names."""
     config = find(Path(sys.argv[1]))
     url = make_url(os.environ.pop(_URL))
-    sys.path.insert(0, str(config.root))
+    sys.path[:0] = config.import_paths
     # An env.py that takes its URL from somewhere else must not migrate somebody else's database.
-    guard.install(allowed={str(url.database)}, variable=config.database_url)
+    Guard(url, names={str(url.database)}, variable=config.database_url).install()
     try:
         build(config, url)
     except Exception as error:  # noqa: BLE001 - whatever a migration raises is shown to the user

@@ -127,7 +127,8 @@ BEGIN
       INTO leftovers
       FROM pg_stat_get_activity(NULL)
      WHERE datid = here AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-       AND (state <> 'idle' OR pid IN (SELECT pid FROM pg_lock_status() WHERE locktype = 'advisory' AND database = here));
+       AND (state <> 'idle' OR pid IN (SELECT pid FROM pg_lock_status() WHERE locktype = 'advisory' AND database = here)
+            AND NOT pid = ANY (coalesce(nullif(current_setting('greenroom.holders', true), ''), '{{}}')::int[]));
     IF EXISTS (SELECT FROM pg_prepared_xact() WHERE dbid = here) THEN
         SELECT coalesce(leftovers, '[]') || jsonb_agg(jsonb_build_object(
                    'gid', gid, 'state', 'prepared', 'query', format('PREPARE TRANSACTION %L', gid),

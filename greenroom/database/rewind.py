@@ -87,6 +87,18 @@ class Rewinder:
             raise LeftoverError(_leftover_message(list(ended.values())), hint=_LEFTOVER_HINT)
         return rewound
 
+    def touched(self) -> int:
+        """How many tables were written to since the last rewind, in transactions that have ended."""
+        row = self._connection.execute("SELECT count(DISTINCT relation) FROM greenroom.touched").fetchone()
+        return row[0] if row else 0
+
+    def accept_locks(self) -> None:
+        """Take the advisory locks that connections hold now for granted: the application keeps them on purpose."""
+        self._connection.execute(
+            "SELECT set_config('greenroom.holders', array_agg(pid)::text, false) FROM pg_lock_status()"
+            " WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from greenroom.loop.thread import Loop
 
 
-def join(loop: Loop, suspended: Callable[[Any], AbstractContextManager[None]]) -> Callable[[], None]:
+def join(
+    loop: Loop, suspended: Callable[[Any, dict[str, Any]], AbstractContextManager[None]]
+) -> Callable[[], None]:
     """Put all `TestClient`s, also those that are made already, on the loop.
 
     Args:
         loop: The loop.
-        suspended: Takes an application, and keeps its lifespan from being open twice while a test's own client holds
+        suspended: Takes an application and the state of its lifespan, and keeps its lifespan from being open twice while a test's own client holds
             it open with `with TestClient(app)`.
 
     Returns:
@@ -48,7 +50,7 @@ def join(loop: Loop, suspended: Callable[[Any], AbstractContextManager[None]]) -
         if self.async_backend["backend"] != "asyncio":
             return stock_enter(self)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(suspended(self.app))
+            stack.enter_context(suspended(self.app, self.app_state))
             self.portal = loop.portal
             stack.callback(setattr, self, "portal", None)
             lifespan = Lifespan(loop, self.app, self.app_state)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+import threading
 from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -27,17 +29,31 @@ if TYPE_CHECKING:
 def begin(pytest_config: pytest.Config, config: Config) -> None:
     """Make the stage of this process and register the hooks and fixtures that use it."""
     # As `python -m pytest` and uvicorn have it: the application is found from the project's root.
-    root = str(config.root)
     stage = Stage.begin(config, _say(pytest_config))
-    if root not in sys.path:
-        sys.path.insert(0, root)
-        stage.on_close(partial(_remove, sys.path, root))
+    for path in config.import_paths:
+        if path not in sys.path:
+            sys.path.insert(0, path)
+            stage.on_close(partial(_remove, sys.path, path))
+    _interrupt_on_termination(stage)
     pytest_config.stash[stage_key] = stage
     pytest_config.add_cleanup(stage.close)
     pytest_config.pluginmanager.register(Hooks(stage), "greenroom-hooks")
     pytest_config.pluginmanager.register(Keeping(stage), "greenroom-keeping")
     pytest_config.pluginmanager.register(Summary(stage), "greenroom-summary")
     pytest_config.pluginmanager.register(fixtures, "greenroom-fixtures")
+
+
+def _interrupt_on_termination(stage: Stage) -> None:
+    """End a run that is told to terminate as Ctrl-C does: `timeout`, a cancelled CI job and an IDE's button say that.
+
+    Otherwise its server would stay until the next run.
+    """
+    if (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        stage.on_close(partial(signal.signal, signal.SIGTERM, signal.SIG_DFL))
 
 
 def _remove(path: list[str], entry: str) -> None:
@@ -55,6 +71,10 @@ def _say(pytest_config: pytest.Config) -> Say:
             console.say(line)
             return
         with capture.global_and_fixture_disabled():
+            reporter = pytest_config.pluginmanager.getplugin("terminalreporter")
+            if reporter is not None and reporter.currentfspath is not None:
+                # In the middle of the line with a file's dots.
+                reporter.ensure_newline()
             console.say(line)
 
     return say
@@ -111,7 +131,8 @@ class Hooks:
         try:
             return (yield)
         finally:
-            if self._stage.may_use_database and not _goes_on(item, nextitem):
+            # After a unit test, too: a pool that is open already needs no new connection.
+            if not _goes_on(item, nextitem):
                 self._rewind()
 
     @pytest.hookimpl(trylast=True)

@@ -135,9 +135,9 @@ def make_client(
 
     stage = _greenroom_database
     app = _app(request, stage)
-    state = stage.application.start()
+    state = stage.start_application()
     yield lambda **options: Client(app, stage.loop, state, **options)
-    if stage.config.lifespan == "test":
+    if stage.starts_for_each_test:
         stage.application.stop()
 
 

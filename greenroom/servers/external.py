@@ -40,6 +40,7 @@ class External(Server):
 
     def __init__(self, config: Config) -> None:
         self._variable = config.server_url
+        self._role = config.role
         self._checkout = checkout.identity(config.root)
         text = os.environ.get(config.server_url, "")
         try:
@@ -125,6 +126,8 @@ class External(Server):
                         admin.drop(database.name)
                         say(f"dropped {database.name}")
                         dropped = True
+            if dropped and admin.drop_role(self._role):
+                say(f"dropped the role {self._role}")
         return dropped
 
     def _connect(self) -> None:

@@ -134,11 +134,16 @@ class Instance:
         """Stop the server if it runs, and remove its folder. True if there was anything."""
         if not self.folder.exists():
             return False
-        if self.pid is not None:
-            _Tools(self.folder).run("pg_ctl", "stop", "-D", self._data, "-m", "fast", "-w", "-t", 20, "-s")
-        self._clear()
-        shutil.rmtree(self.folder)
-        return True
+        with contextlib.suppress(FileNotFoundError), self._locked():
+            if self.pid is not None:
+                _Tools(self.folder).run(
+                    "pg_ctl", "stop", "-D", self._data, "-m", "fast", "-w", "-t", 20, "-s"
+                )
+            self._clear()
+            shutil.rmtree(self.folder)
+            return True
+        # Somebody else has just removed it.
+        return False
 
     def _clear(self) -> None:
         """Remove the data and the socket of a server that is no more, and what one that was killed left in memory."""

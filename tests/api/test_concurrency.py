@@ -123,11 +123,9 @@ def test_requests_during_a_refresh(
     user: TestClient, schwab: OutsideProvider, connected_schwab: str, threads: ThreadPoolExecutor
 ) -> None:
     """While the provider is asked for new tokens, others are told to come back, and may read all the same."""
-    while schwab.asked.acquire(blocking=False):
-        pass
-    schwab.open.clear()
+    schwab.hold()
     refresh: Future[Response] = threads.submit(user.post, f"{connected_schwab}/refresh")
-    assert schwab.asked.acquire(timeout=10)
+    schwab.wait_for_request()
 
     for action in ("refresh", "sync", "disconnect"):
         assert_problem(user.post(f"{connected_schwab}/{action}"), 409, "busy")
@@ -136,7 +134,7 @@ def test_requests_during_a_refresh(
     assert ok(user.patch(connected_schwab, json={"alias": "Renamed"}))["alias"] == "Renamed"
     assert not refresh.done()
 
-    schwab.open.set()
+    schwab.release()
     assert ok(refresh.result())["connection"]["token"]["version"] == 2
     body = {"expected_version": 1}
     assert_problem(user.post(f"{connected_schwab}/refresh", json=body), 409, "stale-version")
@@ -162,14 +160,12 @@ def test_users_do_not_wait_for_each_other(
     authorise(ada, slow)
     quick = add_provider(grace)
     authorise(grace, quick)
-    while schwab.asked.acquire(blocking=False):
-        pass
-    schwab.open.clear()
+    schwab.hold()
     waiting = threads.submit(ada.post, f"{slow}/sync")
-    assert schwab.asked.acquire(timeout=10)
+    schwab.wait_for_request()
 
     ok(grace.post(f"{quick}/sync"))
 
     assert not waiting.done()
-    schwab.open.set()
+    schwab.release()
     ok(waiting.result())

@@ -69,7 +69,8 @@ def test_secrets_are_seen_nowhere(
         client.post("/api/v1/auth/register", json=body)
     client.post("/api/v1/auth/login", json=credentials | {"password": [PASSWORD]})
     client.post("/api/v1/auth/login", json=credentials | {"email": "nobody@example.org"})
-    client.headers["Authorization"] = f"Bearer {log_in(client, 'ada@example.org')}"
+    access_token = log_in(client, "ada@example.org")
+    client.headers["Authorization"] = f"Bearer {access_token}"
     schwab.issue("the-access-token", "the-refresh-token")
     provider = add_provider(client, key="schwab")
     path = approve(client, start(client, provider))
@@ -96,6 +97,7 @@ def test_secrets_are_seen_nowhere(
     }
     audit = session.scalars(select(AuditEntry.detail)).all()
     text_seen = "\n".join([*seen, *(record.getMessage() for record in log), repr(audit)])
+    assert text_seen.count(access_token) == 1  # in the answer to the login
     for secret in (
         PASSWORD,
         password_hash,

@@ -87,7 +87,6 @@ def test_service_recovers_with_its_database(client: TestClient, elsewhere: Engin
 
 def test_health_of_an_exhausted_pool(client: TestClient, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """When no connection is free in time, the service is not well either."""
-    monkeypatch.setattr(health, "TIMEOUT", 0.05)
 
     async def take_all(engine: AsyncEngine) -> list[AsyncConnection]:
         size = engine.pool.size() + engine.pool._max_overflow  # type: ignore[attr-defined]
@@ -99,7 +98,9 @@ def test_health_of_an_exhausted_pool(client: TestClient, run: Run, monkeypatch: 
 
     connections = run(take_all(app.database.engine))
     try:
-        assert_problem(client.get("/health"), 503, "database-unavailable")
+        with monkeypatch.context() as patch:
+            patch.setattr(health, "TIMEOUT", 0.05)
+            assert_problem(client.get("/health"), 503, "database-unavailable")
     finally:
         run(give_back(connections))
     ok(client.get("/health"))

@@ -117,7 +117,7 @@ def test_migrate(project: Project) -> None:
         status = project.greenroom("migrate", "--status")
         subjects = [line.split(maxsplit=1)[1] for line in status.stdout.splitlines()[:-1]]
         assert subjects == [
-            "format", "server version", "role", "extensions", "source",
+            "format", "server version", "role", "extensions", "source", "environment",
             "seed.sql", "shop/__init__.py", "shop/main.py", "shop/models.py", "shop/more.py",
         ]  # fmt: skip
         assert status.stdout.splitlines()[-1].endswith("to be built by the next run")

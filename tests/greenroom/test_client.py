@@ -171,6 +171,56 @@ def test_lifespan_is_never_open_twice(project: Project) -> None:
         """)
 
 
+def test_lifespan_that_a_fixture_holds_open(project: Project) -> None:
+    """While a fixture of wider scope holds the lifespan open with its own client, `client` does not open it again."""
+    project.passes("""
+        import pytest
+        from shop.main import app, events
+        from starlette.testclient import TestClient
+
+        @pytest.fixture(scope="module")
+        def own():
+            with TestClient(app) as client:
+                yield client
+
+        def test_first(own, client):
+            assert events == ["up"]
+            assert client.get("/loop").json()["lifespan"] == own.get("/loop").json()["loop"]
+
+        def test_second(client):
+            assert events == ["up"]
+        """)
+
+
+def test_lifespan_that_writes(project: Project) -> None:
+    """An application that writes rows while it starts up is started for each test, and a lock it keeps is its own."""
+    project.replace(
+        "shop/main.py",
+        '    events.append("up")\n',
+        """    events.append("up")
+    from sqlalchemy import text
+    async with new_session() as session:
+        await create(session, "superuser")
+    leader = await engine.connect()
+    await leader.execute(text("SELECT pg_advisory_lock(1)"))
+    await leader.commit()
+""",
+    )
+    project.replace(
+        "shop/main.py",
+        "    await engine.dispose()\n",
+        "    await leader.close()\n    await engine.dispose()\n",
+    )
+    result = project.passes("""
+        import pytest
+
+        @pytest.mark.parametrize("attempt", range(3))
+        def test_it(client, attempt):
+            assert client.get("/customers").json() == ["superuser"]
+        """)
+    assert "so it is started for each test" in result.stderr.str()
+
+
 @pytest.mark.parametrize("how", ["client", "with"])
 def test_startup_failure(project: Project, how: str) -> None:
     """An application that fails to start up fails the test with its own exception and traceback."""

@@ -163,6 +163,65 @@ def test_unit_tests_start_no_server(project: Project, monkeypatch: pytest.Monkey
     result.assert_outcomes(passed=2)
 
 
+def test_test_that_asks_for_no_fixture(project: Project) -> None:
+    """A test that makes its own client, or uses the application's own sessions, has the database, too."""
+    project.passes("""
+        import asyncio
+        from shop.main import app
+        from starlette.testclient import TestClient
+
+        def test_own_client():
+            assert TestClient(app).post("/customers/a").json() == {"id": 1}
+
+        def test_own_client_entered():
+            with TestClient(app) as client:
+                assert client.post("/customers/a").json() == {"id": 1}
+        """)
+
+
+def test_unit_test_that_connects(project: Project) -> None:
+    """A unit test that reaches the database through the application fails, and what it wrote is gone all the same."""
+    project.write(
+        "tests/test_it.py",
+        """
+        import pytest
+        from shop.main import app, engine
+        from starlette.testclient import TestClient
+
+        @pytest.mark.unit
+        def test_connects():
+            TestClient(app).get("/customers")
+
+        def test_opens_the_pool(client):
+            client.get("/customers")
+
+        @pytest.mark.unit
+        def test_uses_the_pool():
+            TestClient(app).post("/customers/a")
+
+        def test_after(client):
+            assert client.get("/customers").json() == []
+        """,
+    )
+    result = project.pytest()
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["*RefusedError: The test is marked 'unit', so it has no database*"])
+
+
+def test_src_layout(project: Project) -> None:
+    """The application is found in `src`, by the tests, the migrations and `doctor` alike."""
+    (project.root / "shop").rename(project.root / "lib")
+    (project.root / "src").mkdir()
+    (project.root / "lib").rename(project.root / "src" / "shop")
+    project.passes("""
+        from shop.main import app
+
+        def test_it(client):
+            assert client.post("/customers/a").status_code == 201
+        """)
+    assert "shop.main:app imports" in project.greenroom("doctor").stdout
+
+
 def test_unit_test_that_asks_for_a_database(project: Project) -> None:
     """A unit test that asks for a database fails with one message that says what to do."""
     project.write(

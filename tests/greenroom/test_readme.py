@@ -23,7 +23,16 @@ def test_example(tmp_path: Path, clean_environment: None) -> None:
     example.write_text(match[1])
     names = [f"{example}::test_create_provider", f"{example}::test_over_http"]
     for order in (names, names[::-1]):
-        command = [sys.executable, "-m", "pytest", "-q", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-c",
+            ROOT / "pyproject.toml",
+            "--rootdir",
+            ROOT,
+        ]
         command += ["-p", "no:randomly", "-p", "no:cacheprovider", *order]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         assert done.returncode == 0, done.stdout

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import make_url
 
@@ -229,6 +230,54 @@ def test_server_that_is_refused(
     """A server on another machine, or no Postgres at all, is refused before anything is collected."""
     monkeypatch.setenv("GREENROOM_SERVER_URL", url)
     assert "hunter2" not in refused(project, message, "*→ *", code=4)
+
+
+def test_foreign_databases(project: Project) -> None:
+    """The name alone makes no database the run's own: neither the maintenance database, nor one on another server."""
+    project.passes("""
+        import pytest
+        from sqlalchemy import create_engine, make_url
+        from greenroom.errors import RefusedError
+
+        def test_it(sync_database_url):
+            own = make_url(sync_database_url)
+            for other in (
+                own.set(database="postgres"),
+                own.set(host="127.0.0.1", port=1, query={}),
+                own.set(host="db.example.com", query={}),
+            ):
+                with pytest.raises(RefusedError, match="which is not this run's"):
+                    create_engine(other).connect()
+            engine = create_engine(own)
+            engine.connect().close()
+            engine.dispose()
+        """)
+
+
+def test_database_that_only_has_the_name(project: Project, server_url: str) -> None:
+    """A database that bears a name of greenroom's without its mark is never dropped, and the message names it."""
+    project.write("shop/more.py", "# the hash of the test with the wrong name\n")
+    name = project.greenroom("migrate", "--status").stdout.splitlines()[-1].partition(":")[0]
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(
+            f'COMMENT ON DATABASE {name} IS \'{{"greenroom": {{"oid": 1, "kind": "template"}}}}\''
+        )
+        try:
+            refused(project, f"greenroom: The database '{name}' has a name of greenroom's but not its mark*")
+            assert project.greenroom("down").returncode == 0
+            assert connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+        finally:
+            connection.execute(f"DROP DATABASE {name}")
+
+
+def test_terminated_run(embedded_project: Project, runtime: Path) -> None:
+    """SIGTERM, as `timeout` or a cancelled job sends it, ends the run like Ctrl-C, and leaves no server."""
+    run = waiting(embedded_project)
+    run.terminate()
+    output, _ = run.communicate(timeout=30)
+    assert run.returncode == 2, output
+    assert list(runtime.iterdir()) == []
 
 
 def test_application_that_takes_its_url_elsewhere(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,17 +175,17 @@ def test_connection_is_locked_while_the_provider_is_asked(
     """Whoever comes second does not wait for the provider, and never shows it the same token."""
     connect(session, broker)
     user_id, provider_id = broker.user_id, broker.id
-    schwab.open.clear()
+    schwab.hold()
 
     async def second_while_first() -> tuple[str, int]:
         async with session_factory() as one, session_factory() as two:
             first = asyncio.create_task(connections.refresh_token(one, user_id, provider_id))
-            assert await asyncio.to_thread(schwab.asked.acquire, timeout=10)
+            await asyncio.to_thread(schwab.wait_for_request)
             try:
                 await connections.refresh_token(two, user_id, provider_id)
             except Conflict as conflict:
                 code = conflict.code
-            schwab.open.set()
+            schwab.release()
             refreshed = (await first).connection.token
             assert refreshed is not None
             return code, refreshed.version

@@ -280,12 +280,10 @@ def test_provider_that_is_slow(
 ) -> None:
     """A provider that does not answer within OAUTH_TIMEOUT is unavailable."""
     configure(OAUTH_TIMEOUT="0.05")
-    outside.open.clear()
+    outside.hold()
 
     with pytest.raises(ProviderUnavailable, match=r"^timeout$"):
         run(provider.accounts("s3cr3t"))
-
-    assert outside.asked.acquire(timeout=5)
 
 
 def test_errors_do_not_drag_secrets_along(
