@@ -45,9 +45,11 @@ def database_down(client: TestClient, elsewhere: Engine, engine: Engine) -> Iter
 
     ok(client.get("/health"))
     accept(False)
-    assert end_connections(elsewhere, engine)
-    yield
-    accept(True)
+    try:
+        assert end_connections(elsewhere, engine)
+        yield
+    finally:
+        accept(True)
 
 
 def test_health(client: TestClient) -> None:
