@@ -153,6 +153,18 @@ def test_callback_once_more(user: TestClient, connected: str) -> None:
     assert authorise(user, connected)["connection"]["token"]["version"] == 2
 
 
+def test_callback_once_more_without_a_refresh_token(
+    user: TestClient, session: Session, schwab: OutsideProvider, connected_schwab: str
+) -> None:
+    """A provider that gives its refresh token at the first authorisation alone does not lose it at the second."""
+    schwab.issue("access-2", None)
+
+    authorise(user, connected_schwab)
+
+    token = session.scalars(select(Token).execution_options(populate_existing=True)).one()
+    assert (token.access_token, token.refresh_token) == ("access-2", "refresh-1")
+
+
 def test_callback_after_errors(user: TestClient, session: Session, connected: str) -> None:
     """A new authorisation makes good what had gone wrong."""
     connection = session.scalars(select(Connection)).one()

@@ -1,5 +1,6 @@
 """GET /health, and the service without its database."""
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -99,10 +100,12 @@ def test_health_of_an_exhausted_pool(client: TestClient, run: Run, monkeypatch: 
             await connection.close()
 
     connections = run(take_all(app.database.engine))
+    before = time.monotonic()
     try:
         with monkeypatch.context() as patch:
             patch.setattr(health, "TIMEOUT", 0.05)
             assert_problem(client.get("/health"), 503, "database-unavailable")
+        assert time.monotonic() - before < 10  # the pool itself would wait for 30 s
     finally:
         run(give_back(connections))
     ok(client.get("/health"))
