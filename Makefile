@@ -44,10 +44,10 @@ pytest = $(bin)/pytest $(if $(value T),$(call quote,T) -n 0 --no-cov,$(1) $(2)) 
 test-up: $(venv) ## Start this checkout's Postgres, migrated and ready
 	$(bin)/greenroom up
 
-# The tests of the reference service, in one process: they take a few seconds, which a second one would only add to.
+# On all cores: counting lines inside greenlets costs more than the tests themselves.
 # The package is named, as in pyproject.toml: a bare --cov would take the first of PYTEST_ARGS for it.
 test: $(venv) ## Run the suite with coverage; starts what is missing by itself
-	$(call pytest,,--cov=app)
+	$(call pytest,,--cov=app -n auto)
 
 test-unit: $(venv) ## Run the unit tests of the reference service, without coverage
 	$(call pytest,tests/unit,--no-cov)

@@ -97,7 +97,7 @@ class TestTests:
     @pytest.mark.parametrize(
         ("target", "command"),
         [
-            ("test", ".venv/bin/pytest --cov=app"),
+            ("test", ".venv/bin/pytest --cov=app -n auto"),
             ("test-unit", ".venv/bin/pytest tests/unit --no-cov"),
             ("test-integration", ".venv/bin/pytest tests/integration --no-cov"),
             ("test-api", ".venv/bin/pytest tests/api --no-cov"),
