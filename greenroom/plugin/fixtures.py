@@ -7,7 +7,7 @@ A project may override each of them: none asks for another one that a project mi
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from sqlalchemy import URL
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from greenroom.errors import GreenroomError
 from greenroom.plugin.keys import stage_key
+from greenroom.typing import MakeClient, Run
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -28,14 +29,6 @@ T = TypeVar("T")
 
 DATABASE = "_greenroom_database"
 """The fixture behind all that use the database."""
-
-
-class Run(Protocol):
-    """The type of the fixture `run`."""
-
-    def __call__(self, coroutine: Coroutine[Any, Any, T], /) -> T:
-        """Run a coroutine on the application's loop and return its result."""
-        ...
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +119,7 @@ def _greenroom_lifespan(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def make_client(
     request: pytest.FixtureRequest, _greenroom_lifespan: None, _greenroom_database: Stage
-) -> Iterator[Callable[..., TestClient]]:
+) -> Iterator[MakeClient]:
     """Make more clients of the application, with other arguments for Starlette's `TestClient`.
 
     Such as `make_client(raise_server_exceptions=False)`, or one with the headers of another user.
@@ -142,7 +135,7 @@ def make_client(
 
 
 @pytest.fixture
-def client(make_client: Callable[..., TestClient]) -> TestClient:
+def client(make_client: MakeClient) -> TestClient:
     """A client of the application: Starlette's `TestClient`, on the application's loop, with its lifespan open."""
     return make_client()
 

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 import app.database
 from app.api import health
-from greenroom.plugin.fixtures import Run
+from greenroom.typing import Run
 from tests.api.helpers import assert_problem, ok
 
 

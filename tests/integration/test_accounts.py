@@ -10,7 +10,7 @@ from app import security
 from app.models import User
 from app.problems import Conflict, Unauthorised
 from app.services import accounts
-from greenroom.plugin.fixtures import Run
+from greenroom.typing import Run
 from tests.fixtures import Configure
 
 PASSWORD = "correct horse battery staple"

@@ -10,7 +10,7 @@ from app.audit import act_as
 from app.models import AuditEntry, CatalogueEntry, Provider, User
 from app.problems import Conflict
 from app.services import accounts, connections, providers, trail
-from greenroom.plugin.fixtures import Run
+from greenroom.typing import Run
 from tests.factories import connect
 
 PASSWORD = "correct horse battery staple"

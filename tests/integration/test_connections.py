@@ -15,7 +15,7 @@ from app.database import session_factory
 from app.models import Connection, ConnectionStatus, Provider, Token
 from app.problems import BadGateway, BadRequest, Conflict, Problem, Unavailable
 from app.services import authorisation, connections
-from greenroom.plugin.fixtures import Run
+from greenroom.typing import Run
 from tests.factories import connect, make_provider
 from tests.fixtures import Configure, OutsideProvider
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from app.models import AuditEntry, CatalogueEntry, Provider, User
 from app.services import accounts
-from greenroom.plugin.fixtures import Run
+from greenroom.typing import Run
 from tests.factories import connect, make_provider, make_user
 
 PASSWORD = "correct horse battery staple"

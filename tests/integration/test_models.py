@@ -12,7 +12,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from app.models import AuditEntry, Base, CatalogueEntry, Connection, ConnectionStatus, Provider, Token, User
 from app.settings import DEVELOPMENT_ENCRYPTION_KEY
-from greenroom.plugin.fixtures import Run
+from greenroom.typing import Run
 from tests.factories import connect, make_provider, make_user
 from tests.fixtures import Configure
 

@@ -12,7 +12,7 @@ from app.models import CatalogueEntry, ConnectionStatus, Provider, User
 from app.problems import Conflict, NotFound, Unprocessable
 from app.services import catalogue, connections, providers
 from app.services.upstream import lock_connection
-from greenroom.plugin.fixtures import Run
+from greenroom.typing import Run
 from tests.factories import connect, make_provider, make_user
 
 

@@ -19,7 +19,7 @@ from app.oauth import (
     ProviderError,
     ProviderUnavailable,
 )
-from greenroom.plugin.fixtures import Run
+from greenroom.typing import Run
 from tests.fixtures import Configure, OutsideProvider
 
 CALLBACK = "https://app.example/api/v1/oauth/callback"

@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from app import security
 from app.security import Purpose
 from app.settings import get_settings
-from greenroom.plugin.fixtures import Run
+from greenroom.typing import Run
 from tests.fixtures import Configure
 
 PASSWORD = "correct horse battery staple"

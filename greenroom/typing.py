@@ -1,0 +1,29 @@
+"""The types of fixtures that have none of their own, for annotations in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
+
+T = TypeVar("T")
+
+__all__ = ["MakeClient", "Run"]
+
+
+class Run(Protocol):
+    """The fixture `run`."""
+
+    def __call__(self, coroutine: Coroutine[Any, Any, T], /) -> T:
+        """Run a coroutine on the application's loop and return its result."""
+        ...
+
+
+class MakeClient(Protocol):
+    """The fixture `make_client`."""
+
+    def __call__(self, **options: Any) -> TestClient:
+        """Make a client of the application, with arguments for Starlette's `TestClient`."""
+        ...
