@@ -6,6 +6,8 @@ import os
 import traceback
 from pathlib import Path
 
+_OURS = Path(__file__).parent
+
 
 def explained(error: BaseException, root: Path) -> str:
     """The places in files below `root` that the error passed through, the innermost last, and then its kind and text.
@@ -17,7 +19,9 @@ def explained(error: BaseException, root: Path) -> str:
     lines = [
         f"{os.path.relpath(frame.filename, root)}:{frame.lineno}: {frame.line}"
         for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename).is_relative_to(root) and "site-packages" not in frame.filename
+        if Path(frame.filename).is_relative_to(root)
+        and "site-packages" not in frame.filename
+        and not Path(frame.filename).is_relative_to(_OURS)
     ]
     return "\n".join([*lines, f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])
 
