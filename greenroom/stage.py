@@ -195,10 +195,20 @@ class Stage:
             raise
         except RewindError:
             # This test fails, but not the next one.
-            self.renew()
+            self._renew_or_give_up()
             raise
         finally:
             self.rewinds.append(time.perf_counter() - start)
+
+    def _renew_or_give_up(self) -> None:
+        """Clone the database afresh, or say that its server is gone: then there is none for the next test, either."""
+        try:
+            self.renew()
+        except psycopg.Error as error:
+            raise ServerError(
+                f"The server has ended in the middle of the run ({self.server.where}): {' '.join(str(error).split())}.",
+                hint="make test-up, or: greenroom up",
+            ) from None
 
     def start_application(self) -> dict[str, Any]:
         """Start the application up, unless it is up. Returns the state that its lifespan left.

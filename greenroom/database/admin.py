@@ -226,7 +226,7 @@ class Admin:
             except psycopg.errors.ObjectInUse:
                 if time.monotonic() > end:
                     raise
-                time.sleep(0.05)
+                time.sleep(0.05)  # the server has no way to wait for it
             else:
                 return
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL
-
 from greenroom import checkout
 from greenroom.database.admin import PREFIX, Admin
 from greenroom.database.rewind import Rewinder, Rewound
@@ -49,11 +47,6 @@ class Clone:
         self._admin.hold(name)
         self._create()
         self._rewinder = Rewinder(self._url)
-
-    @property
-    def admin_url(self) -> URL:
-        """This database, as the admin."""
-        return self._url
 
     def rewind(self) -> Rewound:
         """Bring the database back to the template's state; see `Rewinder.rewind` for what it raises."""

@@ -79,7 +79,7 @@ class Rewinder:
                     raise RewindError(
                         f"Connections that a test left open do not end: {_described(leftovers)}."
                     )
-            time.sleep(0.005)
+            time.sleep(0.005)  # until it is asked again: what is about to end takes a moment
         rewound = Rewound(**found)
         if not rewound.beyond:
             self._vacuum_now_and_then()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from greenroom.errors import GreenroomError
+from greenroom.errors import GreenroomError, ServerError
 from greenroom.loop.join import join
 from greenroom.output import Console
 from greenroom.plugin import fixtures
@@ -108,7 +108,7 @@ class Hooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Have the `TestClient`s join the loop before it can make one."""
+        """Prepare for a test: what it may use, a fresh database if it asks for one, its `TestClient`s on the loop."""
         stage = self._stage
         stage.may_use_database = item.get_closest_marker(stage.config.unit_marker) is None
         if not stage.may_use_database and fixtures.DATABASE in getattr(item, "fixturenames", ()):
@@ -133,7 +133,7 @@ class Hooks:
         finally:
             # After a unit test, too: a pool that is open already needs no new connection.
             if not _goes_on(item, nextitem):
-                self._rewind()
+                self._rewind(item.session)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -146,13 +146,16 @@ class Hooks:
                     f"Found: {', '.join(map(repr, marker.args)) or 'nothing'} ({item.nodeid})."
                 )
 
-    def _rewind(self) -> None:
+    def _rewind(self, session: pytest.Session) -> None:
         __tracebackhide__ = True
         message = ""
         try:
             self._stage.rewind()
         except GreenroomError as error:
             message = str(error)
+            if isinstance(error, ServerError):
+                # Every other test would say the same.
+                session.shouldfail = "greenroom: the server has ended"
         if message:
             pytest.fail(f"greenroom: {message}", pytrace=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -137,6 +138,34 @@ def test_libpq_variables(project: Project, monkeypatch: pytest.MonkeyPatch) -> N
             assert not {"PGHOSTADDR", "PGSERVICE", "PGPORT"} & set(os.environ)
         """)
     assert project.greenroom("status").returncode == 0
+
+
+def test_server_that_ends_in_the_middle(embedded_project: Project, runtime: Path) -> None:
+    """When the server dies in the middle of a run, the run ends with one message that says so, and leaves nothing."""
+    embedded_project.write(
+        "tests/test_it.py",
+        """
+        import os, pathlib, signal
+
+        def test_one(client):
+            (pid,) = pathlib.Path(os.environ["GREENROOM_RUNTIME_DIR"]).glob("*/*/run-*/data/postmaster.pid")
+            os.kill(int(pid.read_text().split()[0]), signal.SIGQUIT)
+
+        def test_two(client):
+            pass
+        """,
+    )
+    result = embedded_project.pytest()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "greenroom: The server has ended in the middle of the run*",
+            "*→ make test-up*",
+            "*the server has ended*",
+        ]
+    )
+    assert result.ret == 1
+    assert list(runtime.iterdir()) == []
 
 
 def test_broken_seed(project: Project) -> None:
