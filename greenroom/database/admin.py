@@ -151,23 +151,29 @@ class Admin:
         if template is not None and self.version >= 150000:
             # Copies files instead of writing every page to the WAL, which is faster where fsync is off.
             statement += sql.SQL(" STRATEGY file_copy")
-        self._execute_when_free(statement)
-        row = self._connection.execute(
-            "SELECT oid::bigint FROM pg_database WHERE datname = %s", [unnamed]
-        ).fetchone()
-        mark = {
-            "kind": kind,
-            "oid": row and row[0],
-            "checkout": checkout,
-            "locked_in": self._url.database,
-            "details": details or {},
-        }
-        self._connection.execute(
-            sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(unnamed), json.dumps({_MARK: mark}))
-        )
-        self._execute_when_free(
-            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(unnamed), sql.Identifier(name))
-        )
+        # Marked, but not yet under the name that its run has locked, it would be swept as a dead run's.
+        with self.lock(unnamed):
+            self._execute_when_free(statement)
+            row = self._connection.execute(
+                "SELECT oid::bigint FROM pg_database WHERE datname = %s", [unnamed]
+            ).fetchone()
+            mark = {
+                "kind": kind,
+                "oid": row and row[0],
+                "checkout": checkout,
+                "locked_in": self._url.database,
+                "details": details or {},
+            }
+            self._connection.execute(
+                sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+                    sql.Identifier(unnamed), json.dumps({_MARK: mark})
+                )
+            )
+            self._execute_when_free(
+                sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                    sql.Identifier(unnamed), sql.Identifier(name)
+                )
+            )
 
     def complete(self, name: str) -> None:
         """Close a template to all connections and declare it ready, in one statement."""
