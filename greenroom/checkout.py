@@ -34,12 +34,12 @@ def identity(root: Path) -> str:
 
 def runtime(root: Path) -> Path:
     """The folder in memory of the checkout at `root`. It need not exist yet."""
-    return _own() / identity(root)
+    return own() / identity(root)
 
 
 def neighbours() -> list[Path]:
     """The runtime folders of all this user's checkouts that have one."""
-    return [path for path in _own().iterdir() if path.is_dir()]
+    return [path for path in own().iterdir() if path.is_dir()]
 
 
 def socket_path(folder: Path) -> Path:
@@ -57,8 +57,8 @@ def socket_path(folder: Path) -> Path:
     return path
 
 
-def _own() -> Path:
-    """This user's folder, made if need be, and nobody else's."""
+def own() -> Path:
+    """The folder of all this user's checkouts, made if need be, and nobody else's."""
     folder = _memory() / f"greenroom-{os.geteuid()}"
     # Root's server runs as another user, who must be able to pass through here (not to list it).
     mode = 0o711 if os.geteuid() == 0 else 0o700

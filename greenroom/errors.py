@@ -3,6 +3,7 @@
     GreenroomError
      ├── ConfigError        [tool.greenroom] is missing something, or says something that cannot be
      ├── ServerError        no Postgres could be started or reached
+     │    └── UnavailableError  this kind of server cannot be had here
      ├── RefusedError       it would have touched something that greenroom did not make
      ├── TemplateError      the schema could not be built
      ├── AppError           the application does not import, or does not start up
@@ -46,6 +47,10 @@ class ConfigError(GreenroomError):
 
 class ServerError(GreenroomError):
     """No Postgres could be started or reached."""
+
+
+class UnavailableError(ServerError):
+    """This kind of server cannot be had here, at least for now."""
 
 
 class RefusedError(GreenroomError):

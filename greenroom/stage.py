@@ -109,7 +109,7 @@ class Stage:
                 say=say,
             )
         else:
-            kind, why = servers.choose(config)
+            kind, why = servers.choose(config, entering=False)
             stage = cls(
                 config, kind.for_run(config), why=why, run=secrets.token_hex(4), worker="main", say=say
             )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import URL
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 
 def conninfo(url: URL) -> str:

@@ -7,12 +7,11 @@ import hashlib
 import os
 import secrets
 import shutil
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 from greenroom import checkout, servers, urls
+from greenroom.cli.inside import inside, server_that_runs
 from greenroom.config import Config
 from greenroom.database import fingerprint, template
 from greenroom.database import kept as keeping
@@ -20,12 +19,14 @@ from greenroom.database.admin import PREFIX, Admin
 from greenroom.database.clone import Clone, name_for
 from greenroom.errors import ServerError
 from greenroom.output import Console
+from greenroom.processes import run
 from greenroom.servers.base import Server
 
 
+@inside()
 def migrate(config: Config, options: argparse.Namespace, console: Console) -> int:
     """Build the template on the checkout's server, unless it is up to date."""
-    server = _running(config)
+    server = server_that_runs(config)
     with Admin(server.admin) as admin:
         version = admin.version
         name = template.name_of(fingerprint.of(config, server_version=version))
@@ -46,9 +47,10 @@ def migrate(config: Config, options: argparse.Namespace, console: Console) -> in
     return 0
 
 
+@inside()
 def url(config: Config, options: argparse.Namespace, console: Console) -> int:
     """Print the URL of the checkout's database for people, or of one that was kept."""
-    server = _running(config)
+    server = server_that_runs(config)
     found = template.app_url(config, server, _for_people(config, server, options.test, console))
     if options.libpq:
         print(urls.conninfo(found))
@@ -58,9 +60,10 @@ def url(config: Config, options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+@inside()
 def psql(config: Config, options: argparse.Namespace, console: Console) -> int:
     """Open psql on the checkout's database for people, or on one that was kept."""
-    server = _running(config)
+    server = server_that_runs(config)
     arguments = list(options.arguments)
     test = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
     url = template.role_url(config, server, _for_people(config, server, test, console))
@@ -75,6 +78,7 @@ def psql(config: Config, options: argparse.Namespace, console: Console) -> int:
     os.execve(program, command, environ)  # noqa: S606 - in the place of this process: Ctrl-C is psql's
 
 
+@inside(starts=True)
 def execute(config: Config, options: argparse.Namespace, console: Console) -> int:
     """Run a command whose environment names a fresh clone of the template, which is dropped afterwards."""
     command = _after_dashes(options.arguments)
@@ -93,7 +97,7 @@ def execute(config: Config, options: argparse.Namespace, console: Console) -> in
             environment = urls.environment(own, config.database_url, config.environment)
             # Programs of the same environment are found even where it is not activated.
             path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-            return _run(command, os.environ | environment | {"PATH": path})
+            return run(command, os.environ | environment | {"PATH": path})
         except FileNotFoundError:
             console.error(f"there is no program {command[0]!r}")
             return 127
@@ -101,22 +105,6 @@ def execute(config: Config, options: argparse.Namespace, console: Console) -> in
             clone.close()
     finally:
         server.stop()
-
-
-def _run(command: list[str], environ: dict[str, str]) -> int:
-    """Run a command to its own end: Ctrl-C reaches it as well as this process, and SIGTERM is passed on."""
-    with subprocess.Popen(command, env=environ) as process:
-        before = (
-            signal.signal(signal.SIGINT, signal.SIG_IGN),
-            signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
-        )
-        try:
-            code = process.wait()
-        finally:
-            signal.signal(signal.SIGINT, before[0])
-            signal.signal(signal.SIGTERM, before[1])
-    # As a shell has it for a command that a signal ended.
-    return code if code >= 0 else 128 - code
 
 
 def kept(config: Config, options: argparse.Namespace, console: Console) -> int:
@@ -127,21 +115,6 @@ def kept(config: Config, options: argparse.Namespace, console: Console) -> int:
     for test, file in keeping.kept(config).items():
         print(f"{file.stat().st_size // 1024:6} KiB  {test}")
     return 0
-
-
-def _running(config: Config) -> Server:
-    """The checkout's server.
-
-    Raises:
-        ServerError: It does not run.
-    """
-    kind, _why = servers.choose(config)
-    server = kind.for_checkout(config)
-    if not server.running():
-        raise ServerError(
-            f"This checkout's server does not run ({server.where}).", hint="make test-up, or: greenroom up"
-        )
-    return server
 
 
 def _for_people(config: Config, server: Server, test: str | None, console: Console) -> str:

@@ -7,22 +7,26 @@ import json
 from typing import Any
 
 from greenroom import checkout, servers
+from greenroom.cli.inside import server_that_runs
 from greenroom.config import Config
-from greenroom.database import fingerprint, template
-from greenroom.database.admin import Admin
 from greenroom.output import Console
 from greenroom.servers.base import Server, kinds
 
 
 def up(config: Config, _options: argparse.Namespace, console: Console) -> int:
     """Start the checkout's server, unless it runs, and build the template, unless it is there."""
-    kind, why = servers.choose(config)
+    kind, why = servers.obtain(config, console.say)
     console.say(f"engine {kind.kind} ({why})")
     server = kind.for_checkout(config)
     if server.running():
         console.say(f"already running: {server.where}")
     else:
         server.start(console.say)
+    if kind.enters:
+        return server.enter(["greenroom", "migrate"])
+    from greenroom.database import template
+    from greenroom.database.admin import Admin
+
     with Admin(server.admin) as admin:
         for name in admin.sweep():
             console.say(f"dropped {name}, which a run that was killed had left")
@@ -39,6 +43,12 @@ def down(config: Config, _options: argparse.Namespace, console: Console) -> int:
             found |= kind.for_checkout(config).remove(console.say)
     if not found:
         console.say("nothing was running")
+    return 0
+
+
+def logs(config: Config, options: argparse.Namespace, _console: Console) -> int:
+    """Print the end of the log of the checkout's server."""
+    print(server_that_runs(config).log(options.lines) or "")
     return 0
 
 
@@ -74,6 +84,12 @@ def _facts(config: Config, server: Server, why: str) -> dict[str, Any]:
     }
     if not facts["running"]:
         return facts
+    if server.enters:
+        inside = json.loads(server.output(["greenroom", "status", "--json"]))
+        return facts | {name: inside[name] for name in ("template", "databases")}
+    from greenroom.database import fingerprint, template
+    from greenroom.database.admin import Admin
+
     with Admin(server.admin) as admin:
         name = template.name_of(fingerprint.of(config, server_version=admin.version))
         databases = admin.databases()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from greenroom.config import Config
     from greenroom.output import Say
+
+LOG_LINES: Final = 1000
+"""How much of a server's log is worth having."""
 
 _kinds: dict[str, type[Server]] = {}
 
@@ -29,12 +33,14 @@ class Server(ABC):
         kind: The name that `engine` in the configuration and `ENGINE=` choose it by.
         preference: `engine = "auto"` takes the lowest of those that can be had.
         remedy: What makes it available where it is not.
+        enters: It can be reached from inside its own stack only: commands and pytest run there, by `enter`.
         disposable: It goes away with the run, so its databases need not be dropped one by one.
     """
 
     kind: ClassVar[str]
     preference: ClassVar[int]
     remedy: ClassVar[str]
+    enters: ClassVar[bool] = False
     disposable: bool = False
 
     def __init_subclass__(cls) -> None:
@@ -47,9 +53,28 @@ class Server(ABC):
         """Why this kind cannot be had here, or None if it can. Quick, and changes nothing."""
 
     @classmethod
+    def kept(cls, config: Config) -> bool:  # noqa: ARG003 - not every kind can tell at once
+        """Whether there is one that is up for this checkout, if that can be told in a millisecond."""
+        return False
+
+    @classmethod
+    def obtain(cls, config: Config, say: Say) -> None:  # noqa: ARG003 - most kinds need nothing
+        """Have what it takes to start one, such as an image from a registry.
+
+        Raises:
+            UnavailableError: It cannot be had, and `why_not` says so from now on.
+        """
+        return
+
+    @classmethod
     @abstractmethod
     def for_run(cls, config: Config) -> Self:
         """The server for one test run: the checkout's own if `up` has started it, else one that ends with the run."""
+
+    @classmethod
+    def for_ci(cls, config: Config) -> Self:
+        """The server for one run in CI."""
+        return cls.for_run(config)
 
     @classmethod
     @abstractmethod
@@ -91,6 +116,18 @@ class Server(ABC):
     @abstractmethod
     def stop(self) -> None:
         """The run is over: stop the server and remove its data, if it was the run's own."""
+
+    def log(self, lines: int = LOG_LINES) -> str | None:  # noqa: ARG002 - not every kind has it
+        """The last lines of the server's log, or None if it cannot be had from here."""
+        return None
+
+    def enter(self, command: Sequence[str]) -> int:
+        """Run a command in the server's stack, at this terminal. Returns its exit code."""
+        raise NotImplementedError
+
+    def output(self, command: Sequence[str]) -> str:
+        """What a command prints in the server's stack."""
+        raise NotImplementedError
 
     @abstractmethod
     def remove(self, say: Say) -> bool:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-import secrets
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
-from sqlalchemy import URL
-
-from greenroom import checkout
+from greenroom import checkout, lease
 from greenroom.servers import instance
-from greenroom.servers.base import Server
+from greenroom.servers.base import LOG_LINES, Server
 from greenroom.servers.instance import Instance
 
 if TYPE_CHECKING:
+    from sqlalchemy import URL
+
     from greenroom.config import Config
     from greenroom.output import Say
 
 
 _KEPT = "up"
 _CHECKOUT = "checkout"
-_LEASE = "lease"
 
 
 class Embedded(Server):
@@ -32,18 +28,18 @@ class Embedded(Server):
     Args:
         folder: The server's folder.
         root: The checkout that it is for.
-        lease: The lock on the folder, if the server is this process's to remove at the end of its run.
+        held: The lock on the folder, if the server is this process's to remove at the end of its run.
     """
 
     kind = "embedded"
     preference = 90
     remedy = "pip install 'greenroom[embedded]'"
 
-    def __init__(self, folder: Path, root: Path, lease: IO[str] | None = None) -> None:
+    def __init__(self, folder: Path, root: Path, held: IO[str] | None = None) -> None:
         self.disposable = folder.name != _KEPT
         self._instance = Instance(folder)
         self._root = root
-        self._lease = lease
+        self._lease = held
 
     @classmethod
     def why_not(cls, config: Config) -> str | None:  # noqa: ARG003 - it is the machine that counts
@@ -51,11 +47,21 @@ class Embedded(Server):
         return instance.missing()
 
     @classmethod
+    def kept(cls, config: Config) -> bool:
+        """Whether it listens on its socket."""
+        return cls.for_checkout(config).running()
+
+    @classmethod
     def for_run(cls, config: Config) -> Self:
         """The checkout's server if it runs, else a new one, whose folder is made at once and is this process's."""
         sweep()
         kept = cls.for_checkout(config)
-        return kept if kept.running() else cls(*_new_folder(config.root))
+        return kept if kept.running() else cls._new(config.root)
+
+    @classmethod
+    def _new(cls, root: Path) -> Self:
+        held = lease.new(checkout.runtime(root))
+        return cls(Path(held.name).parent, root, held)
 
     @classmethod
     def for_checkout(cls, config: Config) -> Self:
@@ -75,6 +81,8 @@ class Embedded(Server):
     @property
     def admin(self) -> URL:
         """The maintenance database as the superuser, over the socket."""
+        from sqlalchemy import URL
+
         return URL.create(
             "postgresql+psycopg",
             username=instance.SUPERUSER,
@@ -106,6 +114,10 @@ class Embedded(Server):
             self._lease.close()
             self._lease = None
 
+    def log(self, lines: int = LOG_LINES) -> str | None:
+        """The end of the file that it writes to."""
+        return self._instance.log(lines)
+
     def remove(self, say: Say) -> bool:
         """Remove the server that was kept for this checkout, and what dead runs left."""
         swept = sweep()
@@ -119,48 +131,19 @@ class Embedded(Server):
 
 
 def sweep() -> int:
-    """Remove the servers of runs that were killed, and those of checkouts that are gone. Returns how many.
-
-    A run holds a lock on a file in its folder, which the system lets go of when the run ends in whatever way.
-    """
+    """Remove the servers of runs that were killed, and those of checkouts that are gone. Returns how many."""
     swept = 0
     for neighbour in checkout.neighbours():
         for folder in neighbour.glob("run-*"):
-            lease = _lease(folder)
-            if lease is not None:
-                with lease:
+            ended = lease.take(folder)
+            if ended is not None:
+                with ended:
                     swept += Instance(folder).remove()
         named = neighbour / _KEPT / _CHECKOUT
         if named.exists() and not Path(named.read_text()).exists():
             swept += Instance(named.parent).remove()
         _tidy(neighbour)
     return swept
-
-
-def _new_folder(root: Path) -> tuple[Path, Path, IO[str]]:
-    """A folder for a run's own server, the checkout, and the lock on the folder."""
-    while True:
-        folder = checkout.runtime(root) / f"run-{os.getpid()}-{secrets.token_hex(2)}"
-        folder.mkdir(parents=True, mode=0o700)
-        (folder / _LEASE).touch()
-        lease = _lease(folder)
-        # Another run may have swept the folder before it was locked.
-        if lease is not None and (folder / _LEASE).exists():
-            return folder, root, lease
-
-
-def _lease(folder: Path) -> IO[str] | None:
-    """The lock of a run's folder, or None while another process holds it, or if there is none."""
-    try:
-        file = (folder / _LEASE).open("r+")
-    except OSError:
-        return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return None
-    return file
 
 
 def _tidy(folder: Path) -> None:

@@ -7,17 +7,15 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
 
-import psycopg
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
-
 from greenroom import checkout
-from greenroom.database.admin import Admin
 from greenroom.errors import RefusedError, ServerError
 from greenroom.servers.base import Server
 from greenroom.urls import conninfo, redacted
 
 if TYPE_CHECKING:
+    import psycopg
+    from sqlalchemy import URL
+
     from greenroom.config import Config
     from greenroom.output import Say
 
@@ -39,6 +37,10 @@ class External(Server):
     """Seconds to wait for a connection."""
 
     def __init__(self, config: Config) -> None:
+        # Imported where they are used: most commands on another kind of server get by without SQLAlchemy and psycopg.
+        from sqlalchemy import make_url
+        from sqlalchemy.exc import ArgumentError
+
         self._variable = config.server_url
         self._role = config.role
         self._checkout = checkout.identity(config.root)
@@ -60,6 +62,11 @@ class External(Server):
     def why_not(cls, config: Config) -> str | None:
         """It can be had where the variable is set."""
         return None if os.environ.get(config.server_url) else f"{config.server_url} is not set"
+
+    @classmethod
+    def kept(cls, config: Config) -> bool:
+        """Whoever sets the variable keeps a server up."""
+        return cls.why_not(config) is None
 
     @classmethod
     def for_run(cls, config: Config) -> Self:
@@ -93,6 +100,8 @@ class External(Server):
 
     def running(self) -> bool:
         """Whether it accepts a connection."""
+        import psycopg
+
         try:
             self._connect()
         except psycopg.OperationalError:
@@ -101,6 +110,8 @@ class External(Server):
 
     def start(self, say: Say) -> None:  # noqa: ARG002 - there is nothing to report
         """Check that it answers; somebody else starts it."""
+        import psycopg
+
         try:
             self._connect()
         except psycopg.OperationalError as error:
@@ -116,6 +127,8 @@ class External(Server):
         """Drop this checkout's databases that are not in use; the server is not ours."""
         if not self.running():
             return False
+        from greenroom.database.admin import Admin
+
         dropped = False
         with Admin(self._admin) as admin:
             for database in admin.databases():
@@ -131,6 +144,8 @@ class External(Server):
         return dropped
 
     def _connect(self) -> None:
+        import psycopg
+
         psycopg.connect(conninfo(self._admin), connect_timeout=self._TIMEOUT).close()
 
 

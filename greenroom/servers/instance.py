@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import ctypes
 import fcntl
@@ -88,6 +89,14 @@ class Instance:
             # After a crash the number may belong to another process by now.
             return pid if str(self._data) in psutil.Process(pid).cmdline() else None
         except (OSError, ValueError, psutil.Error):
+            return None
+
+    def log(self, lines: int) -> str | None:
+        """The last lines of the server's log, or None where it has never been started."""
+        try:
+            with self._log.open(errors="replace") as file:
+                return "".join(collections.deque(file, maxlen=lines))
+        except FileNotFoundError:
             return None
 
     def start(self, say: Say) -> None:

@@ -1,0 +1,164 @@
+"""The images that the test stack needs: which they are, whether they are there, and how they are had."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Final
+
+from greenroom import checkout
+from greenroom.docker import client
+from greenroom.docker.client import DockerError, ask
+from greenroom.output import Say, timed
+from greenroom.processes import captured
+
+TEST_FILE: Final = "compose/test.yaml"
+CI_FILE: Final = "compose/ci.yaml"
+
+SHORT: Final = 60
+"""Seconds that `engine = "auto"` waits for an image from a registry before it does without Docker."""
+
+PATIENT: Final = 1800
+"""Seconds for an image where Docker was asked for, and for a build."""
+
+FORGET: Final = 3600
+"""Seconds that `engine = "auto"` remembers that an image could not be had, instead of trying in each run."""
+
+_INPUTS: Final = ("compose", "requirements", "pyproject.toml", "uv.lock", "poetry.lock")
+"""What the image `tests` is made from. Its sources are mounted, so they are not among it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """The images of a checkout's test stack.
+
+    Attributes:
+        root: The checkout.
+        postgres: The database's, from a registry.
+        tests: What the suite runs in, built here. Named by a hash of what it is made from, so that it is built when
+            that changes, never else, and once for all checkouts that have the same.
+    """
+
+    root: Path
+    postgres: str
+    tests: str
+
+    @classmethod
+    @functools.cache
+    def of(cls, root: Path) -> Images:
+        """Those that the Compose files and the environment name. Read once; it takes Compose a tenth of a second.
+
+        Raises:
+            DockerError: The files are not valid.
+        """
+        tests = _name(root)
+        model = json.loads(
+            ask(
+                "compose", "--file", str(root / TEST_FILE), "--env-file", os.devnull, "config", "--format", "json",
+                environ={"GREENROOM_TESTS_IMAGE": tests},
+            )
+        )  # fmt: skip
+        return cls(root, model["services"]["postgres"]["image"], tests)
+
+    def missing(self) -> list[str]:
+        """Those that are not on this machine."""
+        return [name for name in (self.postgres, self.tests) if not there(name)]
+
+    def obtain(self, say: Say, *, patient: bool) -> None:
+        """Have all of them: pull what comes from a registry, build the rest.
+
+        Args:
+            say: Takes progress.
+            patient: Wait as long as it takes, and try although it failed a while ago.
+
+        Raises:
+            DockerError: One cannot be had.
+        """
+        missing = self.missing()
+        try:
+            if self.postgres in missing:
+                pull(self.postgres, say, PATIENT if patient else SHORT)
+            if self.tests in missing:
+                self.build(say)
+        except DockerError as error:
+            self._failure.parent.mkdir(parents=True, exist_ok=True)
+            self._failure.write_text(json.dumps({"images": missing, "why": error.message}))
+            raise
+        self._failure.unlink(missing_ok=True)
+
+    def build(self, say: Say) -> None:
+        """Build the image of the suite, from what the lock names."""
+        with timed(say, f"building {self.tests}, which the lock and {TEST_FILE} describe", "built"):
+            words = [
+                "docker", "compose", "--file", str(self.root / TEST_FILE), "--env-file", os.devnull,
+                "--progress", "plain", "build", "tests",
+            ]  # fmt: skip
+            environ = client.environment({"GREENROOM_TESTS_IMAGE": self.tests})
+            done = captured(words, environ, seconds=PATIENT)
+            if done.returncode:
+                raise client.explained(["compose", "build", "tests"], done.stderr or done.stdout)
+
+    def failed_lately(self) -> str | None:
+        """Why they could not be had a while ago, if that is still to be believed."""
+        try:
+            age = time.time() - self._failure.stat().st_mtime
+            told = json.loads(self._failure.read_text())
+        except (OSError, ValueError):
+            return None
+        if age > FORGET or told["images"] != self.missing():
+            return None
+        return f"{told['why']} (tried {age / 60:.0f} min ago; make images tries again)"
+
+    @property
+    def _failure(self) -> Path:
+        return checkout.runtime(self.root) / "images-failed.json"
+
+
+def there(image: str) -> bool:
+    """Whether an image is on this machine."""
+    try:
+        ask("image", "inspect", "--format", "{{.Id}}", image)
+    except DockerError as error:
+        if "No such image" in error.message:
+            return False
+        raise
+    return True
+
+
+def pull(image: str, say: Say, seconds: float) -> None:
+    """Fetch an image from its registry.
+
+    Args:
+        image: Its name and tag.
+        say: Takes progress.
+        seconds: How long it may take.
+
+    Raises:
+        DockerError: It cannot be had, or not in time.
+    """
+    with timed(say, f"pulling {image}, for at most {seconds:g} s", "pulled"):
+        try:
+            ask("pull", "--quiet", image, seconds=seconds)
+        except DockerError as error:
+            raise DockerError(f"{image} cannot be pulled: {error.message}", hint=error.hint) from None
+
+
+def _name(root: Path) -> str:
+    digest = hashlib.sha256()
+    for name in ("IMAGES", "PYTHON_VERSION"):
+        digest.update(f"{name}={os.environ.get(name, '')}\n".encode())
+    digest.update(platform.machine().encode())
+    for top in _INPUTS:
+        path = root / top
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                content = file.read_bytes()
+                digest.update(f"{file.relative_to(root)} {len(content)}\n".encode())
+                digest.update(content)
+    return f"greenroom-tests:{digest.hexdigest()[:12]}"

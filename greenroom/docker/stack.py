@@ -1,0 +1,246 @@
+"""One stack: the containers and volumes of one Compose project, of this checkout's files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from greenroom import checkout
+from greenroom.docker import client
+from greenroom.docker.client import DockerError, ask
+from greenroom.output import Say, timed
+from greenroom.places import indented
+from greenroom.processes import captured, run
+
+START_TIMEOUT: Final = 60
+"""Seconds for a container to become healthy. Postgres takes two."""
+
+OWNER: Final = f"{os.geteuid()}@{platform.node()}"
+"""Who a stack belongs to. The daemon may serve other users, and other machines' folders are not seen from here."""
+
+CI_IMAGE: Final = "greenroom-ci"
+"""The repository of the images that compose/ci.yaml builds; the tag is the project."""
+
+_PROJECT: Final = "com.docker.compose.project"
+_SERVICE: Final = "com.docker.compose.service"
+
+
+class Stack:
+    """A Compose project.
+
+    Args:
+        root: The checkout.
+        purpose: What it is for; with the checkout's identity it is the project's name, so two checkouts never meet.
+        files: Compose files, relative to the root.
+        lease: The folder of the run that the stack belongs to, if it is a run's own.
+        variables: What the files ask for, besides what every stack is told.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        purpose: str,
+        files: Sequence[str],
+        *,
+        lease: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self.project = f"{checkout.identity(root)}-{purpose}"
+        self._files = files
+        self._root = root
+        self._variables = {
+            "GREENROOM_CHECKOUT": str(root),
+            "GREENROOM_LEASE": str(lease or ""),
+            "GREENROOM_OWNER": OWNER,
+            **(variables or {}),
+        }
+
+    # -- what there is -----------------------------------------------------------------------------------------------
+
+    def running(self, service: str) -> bool:
+        """Whether a service runs and is healthy."""
+        return bool(self._containers(service, "health=healthy"))
+
+    def logs(self, service: str, lines: int = 20) -> str:
+        """The last lines that a service has written."""
+        written = []
+        for container in self._containers(service):
+            # What the program writes to stderr, docker does, too.
+            done = captured(
+                ["docker", "logs", "--tail", str(lines), container],
+                client.environment(),
+                seconds=client.QUICK,
+            )
+            written += [done.stdout, done.stderr]
+        return "".join(written)
+
+    # -- what it does ------------------------------------------------------------------------------------------------
+
+    def up(self, service: str, say: Say) -> None:
+        """Start a service, and wait until it is healthy.
+
+        Raises:
+            DockerError: It is not, with the cause and the last lines of its log.
+        """
+        with timed(say, f"starting {service} in the stack {self.project}", "healthy"):
+            self.compose("up", "--detach", "--no-build", service, seconds=START_TIMEOUT)
+            try:
+                self._wait(service)
+            except DockerError as error:
+                raise DockerError(
+                    f"{error.message}. Its log ends:\n{indented(self.logs(service) or '(nothing)')}",
+                    hint="the settings are in compose/; ENGINE=embedded does without Docker",
+                ) from None
+
+    def _wait(self, service: str) -> None:
+        """Run the service's own health check until it passes, instead of waiting for the engine to come round to it."""
+        (container,) = self._containers(service)
+        probe = json.loads(ask("inspect", "--format", "{{json .Config.Healthcheck.Test}}", container))
+        words = ["sh", "-c", probe[1]] if probe[0] == "CMD-SHELL" else probe[1:]
+        end = time.monotonic() + START_TIMEOUT
+        while True:
+            tried = captured(
+                ["docker", "exec", container, *words], client.environment(), seconds=client.QUICK
+            )
+            if tried.returncode == 0:
+                return
+            state = ask("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container).split()
+            if state[0] != "running":
+                raise DockerError(f"{service} ended with exit code {state[1]} before it was healthy")
+            if time.monotonic() > end:
+                raise DockerError(f"{service} did not become healthy within {START_TIMEOUT} s")
+            time.sleep(0.02)
+
+    def run(self, service: str, command: Sequence[str]) -> int:
+        """Run a command in a new container of a service, at this terminal. Returns its exit code.
+
+        Ctrl-C and SIGTERM interrupt the command, which then ends in its own way; a second one kills it.
+        """
+        name = f"{self.project}-{service}-{secrets.token_hex(3)}"
+        words = ["run", "--rm", "--no-deps", "--name", name]
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            # Ctrl-C goes to the container's own terminal.
+            return run(self._words(*words, service, *command), client.environment(self._variables))
+        # Compose, told to end, would leave at once and have the container killed.
+        signals = iter(["INT"])
+
+        def interrupt() -> None:
+            with contextlib.suppress(DockerError):
+                ask("kill", "--signal", next(signals, "KILL"), name)
+
+        return run(
+            self._words(*words, "--no-TTY", service, *command),
+            client.environment(self._variables),
+            interrupt=interrupt,
+        )
+
+    def output(self, service: str, command: Sequence[str]) -> str:
+        """What a command prints in a new container of a service."""
+        return self.compose("run", "--rm", "--no-deps", "--no-TTY", service, *command, seconds=60)
+
+    def compose(self, *arguments: str, seconds: float) -> str:
+        """What a `docker compose` command prints."""
+        environ = client.environment(self._variables)
+        try:
+            done = captured(self._words(*arguments), environ, seconds=seconds)
+        except subprocess.TimeoutExpired:
+            raise DockerError(f"docker compose {arguments[0]} did not end within {seconds:g} s") from None
+        if done.returncode:
+            raise client.explained(["compose", arguments[0]], done.stderr or done.stdout)
+        return done.stdout
+
+    def attached(self, *arguments: str) -> int:
+        """Run a `docker compose` command at this terminal. Returns its exit code."""
+        return run(self._words(*arguments), client.environment(self._variables))
+
+    def remove(self) -> bool:
+        """Remove all that bears the project's name, with its data. True if there was anything."""
+        return remove(self.project)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _words(self, *arguments: str) -> list[str]:
+        files = [word for file in self._files for word in ("--file", str(self._root / file))]
+        # A .env file beside the sources is the application's; Compose would take its own settings from it.
+        return [
+            "docker", "compose", "--project-name", self.project, "--env-file", os.devnull,
+            "--progress", "plain", *files, *arguments,
+        ]  # fmt: skip
+
+    def _containers(self, service: str, *filters: str) -> list[str]:
+        labels = [f"label={_PROJECT}={self.project}", f"label={_SERVICE}={service}"]
+        return ask("ps", "--all", "--quiet", *_filters(*labels, *filters)).split()
+
+
+def remove(project: str) -> bool:
+    """Remove the containers, networks and volumes of a Compose project. True if there were any.
+
+    Not `compose down`: that needs the files the project was made from, and passes over containers that `run` made.
+    """
+    mine = _filters(f"label={_PROJECT}={project}")
+    found = False
+    # A volume is free when its containers are gone. Nothing in here is worth an orderly shutdown.
+    for kind, listing, removal in (
+        ("container", ("ls", "--all"), ("rm", "--force", "--volumes")),
+        ("network", ("ls",), ("rm",)),
+        ("volume", ("ls",), ("rm", "--force")),
+    ):
+        names = ask(kind, *listing, "--quiet", *mine).split()
+        if names:
+            found = True
+            ask(kind, *removal, *names, seconds=60)
+    return found | _remove_images(project)
+
+
+def _remove_images(project: str) -> bool:
+    """Remove the image that was built for a run. Its layers stay in the build cache."""
+    image = f"{CI_IMAGE}:{project}"
+    if not ask("image", "ls", "--quiet", image):
+        return False
+    ask("image", "rm", "--force", image)
+    return True
+
+
+def projects(label: str) -> dict[str, str]:
+    """The value of a label by project, of all that this user's stacks have on this daemon."""
+    mine = _filters(f"label=greenroom.owner={OWNER}")
+    template = f'{{{{.Label "{_PROJECT}"}}}}\t{{{{.Label "{label}"}}}}'
+    lines = []
+    for listing in (("container", "ls", "--all"), ("volume", "ls")):
+        lines += ask(*listing, "--format", template, *mine).splitlines()
+    if images := ask("image", "ls", "--quiet", *mine).split():
+        template = f'{{{{join .RepoTags " "}}}}\t{{{{index .Config.Labels "{label}"}}}}'
+        lines += [
+            line.removeprefix(f"{CI_IMAGE}:")
+            for line in ask("image", "inspect", "--format", template, *images).splitlines()
+        ]
+    return {project: value for project, _tab, value in (line.partition("\t") for line in lines)}
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Not to be ended by a second Ctrl-C: what is cleaned up takes a second or two, and would else stay."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _filters(*filters: str) -> list[str]:
+    return [word for one in filters for word in ("--filter", one)]

@@ -1,0 +1,207 @@
+"""The Postgres of the test stack, in a container without a network. What uses it runs in a container beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, Self
+
+from greenroom import checkout, lease
+from greenroom.docker import client, stack
+from greenroom.docker.client import DockerError
+from greenroom.docker.images import CI_FILE, PATIENT, TEST_FILE, Images
+from greenroom.docker.stack import Stack, uninterrupted
+from greenroom.errors import UnavailableError
+from greenroom.output import timed
+from greenroom.servers.base import LOG_LINES, Server
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+    from greenroom.config import Config
+    from greenroom.output import Say
+
+SOCKET: Final = "/var/run/postgresql"
+"""Where the containers of a stack find the database."""
+
+REPORTS: Final = "reports"
+
+_KEPT: Final = "test"
+_SERVICE: Final = "postgres"
+
+
+class Docker(Server):
+    """The stack of compose/test.yaml: started by `up` and kept for the checkout, or by a run and removed at its end.
+
+    Args:
+        config: The project.
+        held: The lock on the run's folder, if the stack is a run's own.
+        ci: The sources are in the image, as of now, and only the reports come out.
+    """
+
+    kind = "docker"
+    preference = 50
+    remedy = f"start Docker, and have {TEST_FILE}"
+    enters = True
+
+    def __init__(self, config: Config, held: IO[str] | None = None, *, ci: bool = False) -> None:
+        self.disposable = held is not None
+        self._lease = held
+        self._ci = ci
+        self._folder = Path(held.name).parent if held is not None else None
+        variables = {
+            "GREENROOM_TESTS_IMAGE": Images.of(config.root).tests,
+            "GREENROOM_FOLDER": str(config.root),
+            "GREENROOM_MOUNT": f"{config.root}:{config.root}",
+            "GREENROOM_USER": user(),
+            "GREENROOM_INSIDE": self.kind,
+        }
+        if ci:
+            reports = config.root / REPORTS
+            reports.mkdir(exist_ok=True)
+            variables |= {"GREENROOM_FOLDER": "/src", "GREENROOM_MOUNT": f"{reports}:/src/{REPORTS}"}
+        self._stack = Stack(
+            config.root,
+            self._folder.name if self._folder is not None else _KEPT,
+            [TEST_FILE, CI_FILE] if ci else [TEST_FILE],
+            lease=self._folder,
+            variables=variables,
+        )
+
+    @classmethod
+    def why_not(cls, config: Config) -> str | None:
+        """It can be had where a daemon answers and the images are there, or have not been missed lately."""
+        if not (config.root / TEST_FILE).is_file():
+            return f"there is no {TEST_FILE}"
+        if reason := client.why_not():
+            return reason
+        if config.engine != cls.kind:
+            try:
+                return Images.of(config.root).failed_lately()
+            except DockerError as error:
+                return error.message
+        return None
+
+    @classmethod
+    def obtain(cls, config: Config, say: Say) -> None:
+        """Have the images. With `engine = "auto"` not at any price."""
+        try:
+            Images.of(config.root).obtain(say, patient=config.engine == cls.kind)
+        except DockerError as error:
+            raise UnavailableError(error.message, hint=error.hint) from None
+
+    @classmethod
+    def for_run(cls, config: Config) -> Self:
+        """The checkout's stack if it runs, else a new one."""
+        kept = cls.for_checkout(config)
+        if kept.running():
+            return kept
+        sweep()
+        return cls(config, lease.new(checkout.runtime(config.root)))
+
+    @classmethod
+    def for_ci(cls, config: Config) -> Self:
+        """A new stack, with the sources in its image."""
+        sweep()
+        return cls(config, lease.new(checkout.runtime(config.root)), ci=True)
+
+    @classmethod
+    def for_checkout(cls, config: Config) -> Self:
+        """The checkout's stack."""
+        return cls(config)
+
+    @classmethod
+    def join(cls, config: Config, handle: str) -> Self:
+        """Not to be joined from outside: in the container the server is one on a socket, as others are."""
+        raise NotImplementedError
+
+    @property
+    def handle(self) -> str:
+        """The Compose project."""
+        return self._stack.project
+
+    @property
+    def admin(self) -> URL:
+        """The maintenance database, as it is reached in the stack."""
+        from sqlalchemy import URL
+
+        return URL.create(
+            "postgresql+psycopg",
+            username="postgres",
+            database="postgres",
+            query={"host": SOCKET},
+        )
+
+    @property
+    def where(self) -> str:
+        """The Compose project."""
+        return f"Compose project {self._stack.project}"
+
+    def running(self) -> bool:
+        """Whether its container is healthy."""
+        return self._stack.running(_SERVICE)
+
+    def start(self, say: Say) -> None:
+        """Start it, and wait until it is healthy. What did not start is removed."""
+        try:
+            if self._ci:
+                with timed(say, "building the image of this run, with the sources in it", "built"):
+                    self._stack.compose("build", "tests", seconds=PATIENT)
+            self._stack.up(_SERVICE, say)
+        except BaseException:
+            with uninterrupted():
+                self._stack.remove()
+            raise
+
+    def stop(self) -> None:
+        """Remove the stack if it is this run's own."""
+        if self._lease is not None and self._folder is not None:
+            with uninterrupted(), self._lease:
+                self._stack.remove()
+                shutil.rmtree(self._folder, ignore_errors=True)
+            self._lease = None
+
+    def log(self, lines: int = LOG_LINES) -> str | None:
+        """What the container has written."""
+        return self._stack.logs(_SERVICE, lines)
+
+    def remove(self, say: Say) -> bool:
+        """Remove the checkout's stack, and what runs that were killed have left."""
+        swept = sweep()
+        for project in swept:
+            say(f"removed {project}, which a run that was killed had left")
+        found = self._stack.remove()
+        if found:
+            say(f"removed {self.where}")
+        return found or bool(swept)
+
+    def enter(self, command: Sequence[str]) -> int:
+        """Run a command in a container of the stack, at this terminal."""
+        return self._stack.run("tests", command)
+
+    def output(self, command: Sequence[str]) -> str:
+        """What a command prints in a container of the stack."""
+        return self._stack.output("tests", command)
+
+
+def sweep() -> list[str]:
+    """Remove the stacks of runs that were killed, and those of checkouts that are gone. Returns their projects.
+
+    Only those of this user's own: each names the file that its owner holds locked.
+    """
+    swept = []
+    for project, folder in stack.projects("greenroom.lease").items():
+        if folder and not lease.held(Path(folder)) and stack.remove(project):
+            swept.append(project)
+    for project, folder in stack.projects("greenroom.checkout").items():
+        if folder and not Path(folder).exists() and stack.remove(project):
+            swept.append(project)
+    return swept
+
+
+def user() -> str:
+    """Who a container runs as, so that what it writes is the caller's."""
+    # Rootless, the caller is root in the container, and every other number there is somebody else out here.
+    return "0:0" if os.geteuid() and client.rootless() else f"{os.geteuid()}:{os.getegid()}"
