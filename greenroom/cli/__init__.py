@@ -1,4 +1,4 @@
-"""The command line: `greenroom up | down | status | migrate | url | psql | exec | doctor`.
+"""The command line. Each command is a function of a module of this folder.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 something is wrong, 2 the call is wrong;
 `psql` and `exec` pass their command's on.
@@ -7,19 +7,18 @@ Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 somet
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from greenroom import __version__
-from greenroom.cli import databases, doctor, server
-from greenroom.config import Config, find
+from greenroom.config import find
 from greenroom.errors import GreenroomError
 from greenroom.output import Console
 from greenroom.urls import forget_libpq_environment
-
-Command = Callable[[Config, argparse.Namespace, Console], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,11 +28,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the program's name; by default the process's own.
     """
     console = Console()
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(words)
+    options.words = words[words.index(options.name) :]
+    # What has been started is removed, also when a CI job is cancelled or the terminal is closed (nohup says otherwise).
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     forget_libpq_environment()
-    command: Command = options.command
+    # Only what this command needs: SQLAlchemy alone takes a quarter of a second to import.
+    module, _, function = options.command.partition(":")
     try:
-        return command(find(options.root.resolve()), options, console)
+        command = getattr(importlib.import_module(f"greenroom.cli.{module}"), function)
+        code: int = command(find(options.root.resolve()), options, console)
+        return code
     except GreenroomError as error:
         console.error(error.message, error.hint)
         return 1
@@ -46,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+_APP = ("up", "down", "logs", "ps", "shell", "psql")
 _TEST = "a failed test's node id, or a part of it: the database that was kept of it"
 _PSQL = f"{_TEST}; after -- what is passed on to psql"
 
@@ -67,34 +76,58 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def add(name: str, command: Command, description: str) -> argparse.ArgumentParser:
+    def add(name: str, command: str, description: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=description, description=description)
-        added.set_defaults(command=command)
+        added.set_defaults(command=command, name=name)
         return added
 
-    add("up", server.up, "start this checkout's Postgres, migrate the template, and leave it running")
-    add("down", server.down, "stop it and remove everything of it")
-    add("status", server.status, "what runs, and which databases there are").add_argument(
+    add("up", "server:up", "start this checkout's Postgres, migrate the template, and leave it running")
+    add("down", "server:down", "stop it and remove everything of it")
+    add("status", "server:status", "what runs, and which databases there are").add_argument(
         "--json", action="store_true", help="as JSON"
     )
-    migrate = add("migrate", databases.migrate, "build the template, unless it is up to date")
+    add("test", "tests:test", "run pytest where the engine has it: here, or in the test stack").add_argument(
+        "arguments", nargs=argparse.REMAINDER, metavar="-- …", help="what is passed on to pytest"
+    )
+    ci = add("ci", "ci:ci", "run pytest once, as CI does: reports in reports/, nothing left behind")
+    ci.add_argument("--shard", metavar="I/N", help="run this part of the suite only, such as 2/4")
+    ci.add_argument(
+        "--store-durations",
+        action="store_true",
+        help="record how long each test takes, by which shards are cut",
+    )
+    ci.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- …", help="what is passed on to pytest")
+    add("report", "ci:report", "merge the reports of all shards, and check the coverage of all together")
+    add("logs", "server:logs", "print the end of the server's log").add_argument(
+        "--lines", type=int, default=200, metavar="N", help="how many lines (default: 200)"
+    )
+    images = add(
+        "images", "stacks:images", "pull and build the images of the test stack, unless they are there"
+    )
+    images.add_argument("--tag", action="store_true", help="only print the name of the image of the suite")
+    app = add("app", "stacks:app", "the application's stack: itself, with a database of its own")
+    app.add_argument("action", choices=_APP, help="what to do with it")
+    app.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- …", help="what is passed on")
+    migrate = add("migrate", "databases:migrate", "build the template, unless it is up to date")
     migrate.add_argument(
         "--status",
         action="store_true",
         help="build nothing; say what shapes the template, and whether it is there",
     )
     migrate.add_argument("--force", action="store_true", help="build it anew, also if it is up to date")
-    url = add("url", databases.url, "print the URL of a database to look around in, at the newest migration")
+    url = add(
+        "url", "databases:url", "print the URL of a database to look around in, at the newest migration"
+    )
     url.add_argument("test", nargs="?", metavar="TEST", help=_TEST)
     url.add_argument("--sync", action="store_true", help="for a synchronous engine (postgresql+psycopg)")
     url.add_argument("--libpq", action="store_true", help="for psql, pg_dump and other libpq programs")
-    psql = add("psql", databases.psql, "open psql on that database")
+    psql = add("psql", "databases:psql", "open psql on that database")
     psql.add_argument("arguments", nargs=argparse.REMAINDER, metavar="[TEST] [-- …]", help=_PSQL)
-    listed = add("kept", databases.kept, "list the databases of failed tests that were kept")
+    listed = add("kept", "databases:kept", "list the databases of failed tests that were kept")
     listed.add_argument("--drop", action="store_true", help="remove them")
-    execute = add("exec", databases.execute, "run a command with a fresh database in its environment")
+    execute = add("exec", "databases:execute", "run a command with a fresh database in its environment")
     execute.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- COMMAND …", help="the command")
-    add("doctor", doctor.doctor, "check what greenroom needs, and what commonly goes wrong").add_argument(
+    add("doctor", "doctor:doctor", "check what greenroom needs, and what commonly goes wrong").add_argument(
         "--json", action="store_true", help="as JSON"
     )
     return parser

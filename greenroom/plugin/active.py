@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from greenroom.ci.facts import INSIDE
 from greenroom.errors import GreenroomError, ServerError
 from greenroom.loop.join import join
 from greenroom.output import Console
-from greenroom.plugin import fixtures
+from greenroom.plugin import fixtures, reporting
 from greenroom.plugin.keeping import Keeping
 from greenroom.plugin.keys import stage_key
 from greenroom.plugin.summary import Summary
@@ -41,6 +43,7 @@ def begin(pytest_config: pytest.Config, config: Config) -> None:
     pytest_config.pluginmanager.register(Keeping(stage), "greenroom-keeping")
     pytest_config.pluginmanager.register(Summary(stage), "greenroom-summary")
     pytest_config.pluginmanager.register(fixtures, "greenroom-fixtures")
+    reporting.register(pytest_config, stage)
 
 
 def _interrupt_on_termination(stage: Stage) -> None:
@@ -104,6 +107,9 @@ class Hooks:
     def pytest_report_header(self) -> str:
         """Which server it is, and why."""
         stage = self._stage
+        # In a stack the server is just one on a socket; the engine is what the stack is of.
+        if inside := os.environ.get(INSIDE):
+            return f"greenroom: {inside}, {stage.server.where}"
         return f"greenroom: {stage.server.kind} ({stage.why}), {stage.server.where}"
 
     @pytest.hookimpl(tryfirst=True)

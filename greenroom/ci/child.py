@@ -1,0 +1,88 @@
+"""pytest as a child process, which ends in order when this process is told to end."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import Any, Final, Self
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_PR_SET_PDEATHSIG: Final = 1
+"""From Linux's sys/prctl.h."""
+
+
+class Child:
+    """Runs a command, and passes on to it as Ctrl-C what tells this process to end. A context manager.
+
+    The command gets a process group of its own, so that it is told once: a terminal and `timeout` tell a whole group, `docker
+    stop` and a CI runner one process, and a second Ctrl-C would keep pytest from cleaning up.
+
+    Attributes:
+        told: This process was told to end. While the context lasts, it does not do so by itself.
+    """
+
+    def __init__(self) -> None:
+        self.told = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in _SIGNALS:
+            # nohup's wish counts. SIGINT is ignored in a script's background, too, but what CI sends there is meant.
+            if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._tell)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def run(self, command: Sequence[str], *, environ: Mapping[str, str], files: Sequence[int]) -> int:
+        """Run the command to its own end. Returns its exit code, 128 and the signal's number if a signal ended it.
+
+        Args:
+            command: The program and its arguments.
+            environ: Its environment.
+            files: The open files that it inherits.
+        """
+        with subprocess.Popen(
+            command,
+            env=dict(environ),
+            # Nobody is there to answer, and to read from a terminal would stop a process that is not in its foreground.
+            stdin=subprocess.DEVNULL,
+            pass_fds=files,
+            process_group=0,
+            preexec_fn=_end_with_parent(),  # noqa: PLW1509 - there are no threads in this process
+        ) as process:
+            self._process = process
+            if self.told:
+                self._interrupt()
+            code = process.wait()
+        return code if code >= 0 else 128 - code
+
+    def _tell(self, number: int, _frame: FrameType | None) -> None:
+        # A person who presses Ctrl-C again means it; `timeout` says SIGTERM several times and means it once.
+        again = self.told and number != signal.SIGINT
+        self.told = True
+        if not again:
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGINT)
+
+
+def _end_with_parent() -> Any:
+    """What the child does first: ask to be interrupted when this process is killed. Only Linux can do that."""
+    if sys.platform != "linux":
+        return None
+    library = ctypes.CDLL(None)
+    return lambda: library.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)

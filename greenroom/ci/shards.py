@@ -1,0 +1,88 @@
+"""Shards: the parts of a suite that run in jobs of their own, and whose reports are merged afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Final, Self
+
+from greenroom.ci.errors import ReportsError
+from greenroom.ci.staging import FOLDER
+
+DURATIONS: Final = "tests/durations.json"
+"""How long each test takes, as `greenroom ci --store-durations` has recorded it. Shards are cut by it."""
+
+_SHARD: Final = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
+_NAME: Final = re.compile(r"shard-([0-9]+)-of-([0-9]+)")
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Shard:
+    """The part `number` of `count`, the first of which is 1."""
+
+    count: int
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The shard that a person calls `2/4`.
+
+        Raises:
+            ValueError: There is no such shard, with a message for that person.
+        """
+        match = _SHARD.fullmatch(text)
+        if match is None or int(match[1]) > int(match[2]):
+            raise ValueError(f"A shard must be I/N with 1 ≤ I ≤ N, such as 2/4. Found: {text!r}.")
+        return cls(number=int(match[1]), count=int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    @property
+    def folder(self) -> str:
+        """What its folder in reports/ is called."""
+        return f"shard-{self.number}-of-{self.count}"
+
+    @property
+    def options(self) -> list[str]:
+        """What pytest is told to run this part only."""
+        return [
+            "-p", "greenroom.ci.order",
+            f"--splits={self.count}",
+            f"--group={self.number}",
+            f"--durations-path={DURATIONS}",
+            "--splitting-algorithm=least_duration",
+        ]  # fmt: skip
+
+
+def found(reports: Path) -> dict[Shard, Path]:
+    """The folders of all shards of one suite, in their order.
+
+    Raises:
+        ReportsError: There are none, some are missing, or there are those of different suites.
+    """
+    folders = {}
+    for folder in reports.glob("shard-*-of-*"):
+        if match := _NAME.fullmatch(folder.name):
+            folders[Shard(number=int(match[1]), count=int(match[2]))] = folder
+    if not folders:
+        raise ReportsError(
+            f"There are no shards to merge: {FOLDER}/ has no folder such as shard-1-of-2.",
+            hint="make ci-test SHARD=1/2, or: greenroom ci --shard 1/2 -- …",
+        )
+    counts = sorted({shard.count for shard in folders})
+    if len(counts) > 1:
+        listed = ", ".join(folder.name for _, folder in sorted(folders.items()))
+        raise ReportsError(
+            f"The shards in {FOLDER}/ must be those of one suite. Found: {listed}.",
+            hint=f"remove those of the other one, for instance: rm -r {FOLDER}/shard-*-of-{counts[0]}",
+        )
+    (count,) = counts
+    whole = [Shard(number=number, count=count) for number in range(1, count + 1)]
+    if missing := [str(shard) for shard in whole if shard not in folders]:
+        raise ReportsError(
+            f"{len(missing)} of {count} shards are missing in {FOLDER}/: {', '.join(missing)}.",
+            hint=f"make ci-test SHARD={missing[0]}, or fetch what that job has left",
+        )
+    return {shard: folders[shard] for shard in whole}

@@ -1,0 +1,115 @@
+"""Reports are put together aside and published whole, so that two runs at once in one checkout do not mix theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Self
+
+from greenroom import lease
+from greenroom.ci.errors import ReportsError
+
+FOLDER: Final = "reports"
+
+NAMES: Final = (
+    "summary.md",
+    "junit.xml",
+    "coverage.xml",
+    "coverage",
+    "coverage.data",
+    "run.json",
+    "postgres.log",
+    "kept",
+)
+"""All that a run may leave. What an earlier run left under one of these names, and this one does not, is removed."""
+
+_PREFIX: Final = ".run"
+
+
+class Staging:
+    """A folder of this run's own in reports/, which goes away with the run. A context manager.
+
+    Attributes:
+        folder: Where the run writes.
+
+    Args:
+        root: The project's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._reports = root / FOLDER
+
+    def __enter__(self) -> Self:
+        try:
+            self._lease = lease.new(self._reports, _PREFIX)
+        except OSError as error:
+            raise ReportsError(
+                f"Cannot write to {self._reports}: {error.strerror}.",
+                hint="it must be a folder that you may write to",
+            ) from None
+        self.folder = Path(self._lease.name).parent
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with uninterrupted():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self._lease.close()
+            self._sweep()
+
+    @property
+    def lock(self) -> int:
+        """The file that says that the folder is in use, for a child process that uses it, too."""
+        return self._lease.fileno()
+
+    def publish(self, target: Path) -> list[str]:
+        """Move what was written to `target`, in the place of what an earlier run has left there. Returns what it was.
+
+        Raises:
+            ReportsError: What is there cannot be replaced.
+        """
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            # Of two runs that end at the same time, all is of the one that ends last.
+            with uninterrupted(), (self._reports / ".lock").open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                return [name for name in NAMES if self._replace(name, target / name)]
+        except OSError as error:
+            raise ReportsError(
+                f"Cannot replace {error.filename}: {error.strerror}.",
+                hint="it must be yours; a container that ran as another user may have left it",
+            ) from None
+
+    def _replace(self, name: str, old: Path) -> bool:
+        """Put what was written under a name in the place of `old`. False if nothing was."""
+        new = self.folder / name
+        there = new.exists()
+        if old.is_dir() or (new.is_dir() and old.exists()):
+            # A folder is not replaced in one step.
+            old.rename(self.folder / f"old-{name}")
+        if there:
+            new.replace(old)
+        else:
+            old.unlink(missing_ok=True)
+        return there
+
+    def _sweep(self) -> None:
+        """Remove the folders of runs that were killed."""
+        for folder in self._reports.glob(f"{_PREFIX}-*"):
+            ended = lease.take(folder)
+            if ended is not None:
+                with ended:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put signals off for the moment that it takes."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
