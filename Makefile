@@ -21,6 +21,22 @@ ifneq ($(strip $(ENGINE)),)
 export GREENROOM_ENGINE := $(ENGINE)
 endif
 
+# For Docker, all of them optional, on the command line or in the environment: IMAGES=offline takes the stand-ins that
+# `make offline-images` builds, IMAGES=mirror.example/ those of a mirror; POSTGRES_VERSION and PYTHON_VERSION choose
+# others; CA_BUNDLE and PIP_CONFIG_FILE are for builds behind a proxy; NETWORK=bridge lets tests call out; PORT is the
+# application's.
+IMAGES ?=
+ifeq ($(strip $(IMAGES)),offline)
+override IMAGES := greenroom-offline/
+endif
+export IMAGES
+
+# SHARD=2/4 makes ci-test run the second quarter of the suite.
+SHARD ?=
+
+# ARGS goes on to the command of a target that says so: make down ARGS=--volumes.
+ARGS ?=
+
 # The message of a new migration.
 m ?=
 
@@ -34,12 +50,12 @@ bin := .venv/bin
 # $(call quote,NAME): the value of a variable as one shell word, whatever spaces, quotes or $ it contains.
 quote = '$(subst ','\'',$(value $(1)))'
 
-# $(call pytest,PATH,OPTIONS): pytest on PATH with OPTIONS, or on T without xdist and coverage.
-pytest = $(bin)/pytest $(if $(value T),$(call quote,T) -n 0 --no-cov,$(1) $(2)) $(value PYTEST_ARGS)
+# $(call pytest,PATH,OPTIONS): pytest on PATH with OPTIONS, or on T without xdist and coverage, where the engine has it.
+pytest = $(bin)/greenroom test -- $(if $(value T),$(call quote,T) -n 0 --no-cov,$(1) $(2)) $(value PYTEST_ARGS)
 
-##@ Tests (T=tests/api/test_providers.py::test_create narrows, ENGINE=auto|embedded|external chooses the Postgres)
+##@ Tests (T=tests/api/test_providers.py::test_create narrows, ENGINE=docker|embedded|external chooses the Postgres)
 
-.PHONY: test-up test test-unit test-integration test-api test-toolkit test-status test-down
+.PHONY: test-up test test-unit test-integration test-api test-toolkit test-status test-logs test-down ci-test ci-report
 
 test-up: $(venv) ## Start this checkout's Postgres, migrated and ready
 	$(bin)/greenroom up
@@ -58,15 +74,56 @@ test-integration: $(venv) ## Run the integration tests of the reference service,
 test-api: $(venv) ## Run the API tests of the reference service, without coverage
 	$(call pytest,tests/api,--no-cov)
 
-# The toolkit's tests run pytest inside pytest, a hundred times; they are the slow ones, so they alone pay for workers.
+# The toolkit's tests run pytest inside pytest, a hundred times, and start stacks of their own: always out here.
 test-toolkit: $(venv) ## Run the tests of greenroom itself and of the scripts, without coverage
-	$(call pytest,tests/greenroom tests/scripts,--no-cov -n auto)
+	$(bin)/pytest $(if $(value T),$(call quote,T) -n 0,tests/greenroom tests/scripts tests/docker -n auto) --no-cov $(value PYTEST_ARGS)
 
 test-status: $(venv) ## Show what of the test environment runs, and where
 	$(bin)/greenroom status
 
+test-logs: $(venv) ## Show the end of the log of the test environment's Postgres
+	$(bin)/greenroom logs
+
 test-down: $(venv) ## Stop the test environment and remove what it made
 	$(bin)/greenroom down
+
+ci-test: $(venv) ## Run the suite as CI does: one shot, reports/ written, nothing left; SHARD=2/4 runs a part
+	$(bin)/greenroom ci $(if $(strip $(SHARD)),--shard $(call quote,SHARD)) -- --cov=app -n auto $(value PYTEST_ARGS)
+
+ci-report: $(venv) ## Merge the reports of all shards, and check the coverage of all together
+	$(bin)/greenroom report
+
+##@ Application (in Docker; PORT=8000 fixes its port)
+
+.PHONY: up down logs ps shell db-shell
+
+up: $(venv) ## Start the application with a database of its own; edited sources are loaded anew
+	$(bin)/greenroom app up
+
+down: $(venv) ## Stop the application; ARGS=--volumes removes its data, too
+	$(bin)/greenroom app down $(value ARGS)
+
+logs: $(venv) ## Show the end of the application's log; ARGS=--follow goes on
+	$(bin)/greenroom app logs $(value ARGS)
+
+ps: $(venv) ## Show the containers of the application
+	$(bin)/greenroom app ps
+
+shell: $(venv) ## Open a shell in the application's container
+	$(bin)/greenroom app shell
+
+db-shell: $(venv) ## Open psql on the application's database
+	$(bin)/greenroom app psql
+
+##@ Images (IMAGES=offline uses the stand-ins)
+
+.PHONY: images offline-images
+
+images: $(venv) ## Pull and build the images of the test stack
+	$(bin)/greenroom images
+
+offline-images: $(venv) ## Build stand-ins for the base images from packages, where no image registry is reached
+	scripts/offline-images $(value ARGS)
 
 ##@ Database
 

@@ -97,11 +97,12 @@ class TestTests:
     @pytest.mark.parametrize(
         ("target", "command"),
         [
-            ("test", ".venv/bin/pytest --cov=app -n auto"),
-            ("test-unit", ".venv/bin/pytest tests/unit --no-cov"),
-            ("test-integration", ".venv/bin/pytest tests/integration --no-cov"),
-            ("test-api", ".venv/bin/pytest tests/api --no-cov"),
-            ("test-toolkit", ".venv/bin/pytest tests/greenroom tests/scripts --no-cov -n auto"),
+            ("test", ".venv/bin/greenroom test -- --cov=app -n auto"),
+            ("test-unit", ".venv/bin/greenroom test -- tests/unit --no-cov"),
+            ("test-integration", ".venv/bin/greenroom test -- tests/integration --no-cov"),
+            ("test-api", ".venv/bin/greenroom test -- tests/api --no-cov"),
+            ("test-toolkit", ".venv/bin/pytest tests/greenroom tests/scripts tests/docker -n auto --no-cov"),
+            ("ci-test", ".venv/bin/greenroom ci -- --cov=app -n auto"),
         ],
     )
     def test_command(self, project: Checkout, target: str, command: str) -> None:
@@ -112,7 +113,8 @@ class TestTests:
     def test_narrowed(self, project: Checkout, target: str) -> None:
         """T narrows each of them to one test, without coverage and without workers."""
         command = recipe(project, target, "T=tests/api/test_x.py::test_y")
-        assert command == ".venv/bin/pytest tests/api/test_x.py::test_y -n 0 --no-cov"
+        runner = "pytest" if target == "test-toolkit" else "greenroom test --"
+        assert command == f".venv/bin/{runner} tests/api/test_x.py::test_y -n 0 --no-cov"
 
     @pytest.mark.parametrize(
         "name", ["test_x[a b]", "test_x[it's]", 'test_x["$HOME"]', "test_x[$(echo)`a`]", r"test_x[\n]"]
@@ -120,13 +122,37 @@ class TestTests:
     def test_narrowed_to_an_odd_name(self, project: Checkout, name: str) -> None:
         """T arrives at pytest as it was typed, whatever is in it."""
         assert calls(project, "test", f"T={name}") == [
-            ["pytest", name, "-n", "0", "--no-cov", "engine=unset"]
+            ["greenroom", "test", "--", name, "-n", "0", "--no-cov", "engine=unset"]
         ]
 
     def test_further_arguments(self, project: Checkout) -> None:
         """PYTEST_ARGS goes to pytest as the shell splits it."""
         (call,) = calls(project, "test-unit", "PYTEST_ARGS=-x -k 'login or logout'")
-        assert call == ["pytest", "tests/unit", "--no-cov", "-x", "-k", "login or logout", "engine=unset"]
+        assert call == [
+            *("greenroom", "test", "--", "tests/unit", "--no-cov"),
+            *("-x", "-k", "login or logout", "engine=unset"),
+        ]
+
+    def test_shard(self, project: Checkout) -> None:
+        """SHARD makes ci-test run a part, and arrives as it was typed."""
+        assert (
+            recipe(project, "ci-test", "SHARD=2/4")
+            == ".venv/bin/greenroom ci --shard 2/4 -- --cov=app -n auto"
+        )
+        (call,) = calls(project, "ci-test", "SHARD=2 of 4")
+        assert call[:4] == ["greenroom", "ci", "--shard", "2 of 4"]
+
+    def test_images(self, project: Checkout) -> None:
+        """IMAGES=offline names the stand-ins; another prefix is taken as it is, and none is none."""
+        project.program(project.root / ".venv/bin/greenroom", 'printf \'%s\' "$IMAGES" >"$log"\n')
+        for typed, taken in [
+            ("offline", "greenroom-offline/"),
+            ("mirror.example/", "mirror.example/"),
+            ("", ""),
+        ]:
+            for arguments, variables in ([f"IMAGES={typed}"], {}), ([], {"IMAGES": typed}):
+                assert project.run("make", "images", *arguments, **variables).returncode == 0
+                assert project.calls() == ([taken] if taken else [])
 
     def test_engine(self, project: Checkout) -> None:
         """ENGINE is passed on through the environment."""
@@ -139,7 +165,21 @@ class TestTests:
 
     @pytest.mark.parametrize(
         ("target", "command"),
-        [("test-up", "up"), ("test-status", "status"), ("test-down", "down"), ("migrate", "migrate")],
+        [
+            ("test-up", "up"),
+            ("test-status", "status"),
+            ("test-logs", "logs"),
+            ("test-down", "down"),
+            ("ci-report", "report"),
+            ("migrate", "migrate"),
+            ("images", "images"),
+            ("up", "app up"),
+            ("down", "app down"),
+            ("logs", "app logs"),
+            ("ps", "app ps"),
+            ("shell", "app shell"),
+            ("db-shell", "app psql"),
+        ],
     )
     def test_verbs(self, project: Checkout, target: str, command: str) -> None:
         """The verbs of the test environment are greenroom's."""
