@@ -13,6 +13,11 @@ CHECKS = [
     "shellcheck",
     "shfmt",
     "Makefile",
+    "zizmor",
+    "workflow schemas",
+    "workflow steps",
+    "hadolint",
+    "compose",
     "requirements/dev.txt",
     "no registry host",
 ]
@@ -37,9 +42,12 @@ def project(checkout: Checkout) -> Checkout:
     """A checkout with the scripts, where every tool of the lint is content."""
     checkout.copy("Makefile", "scripts/lint", "scripts/lock", "scripts/_checks.bash", ".ci/run", ".bake.toml")
     checkout.write("pyproject.toml", PROJECT)
-    checkout.write("requirements/dev.txt", f"# pyproject.toml: {digest(checkout)}\n")
-    for tool in ("ruff", "mypy", "shellcheck", "shfmt", "mbake"):
+    header = f"# pyproject.toml: {digest(checkout)}\n"
+    for lock in ("requirements/dev.txt", "requirements/app.txt"):
+        checkout.write(lock, header)
+    for tool in ("ruff", "mypy", "shellcheck", "shfmt", "mbake", "zizmor", "check-jsonschema", "hadolint"):
         checkout.program(checkout.root / ".venv/bin" / tool, f'echo "{tool} $*" >>"$log"\n')
+    checkout.program(checkout.root / "scripts/check-steps.py", 'echo "check-steps.py $*" >>"$log"\n')
     return checkout
 
 
@@ -66,7 +74,14 @@ class TestLint:
 
     @pytest.mark.parametrize(
         ("tool", "failed"),
-        [("mypy", ["mypy"]), ("ruff", ["ruff check", "ruff format"]), ("mbake", ["Makefile"])],
+        [
+            ("mypy", ["mypy"]),
+            ("ruff", ["ruff check", "ruff format"]),
+            ("mbake", ["Makefile"]),
+            ("zizmor", ["zizmor"]),
+            ("check-jsonschema", ["workflow schemas"]),
+            ("hadolint", ["hadolint"]),
+        ],
     )
     def test_one_fails(self, project: Checkout, tool: str, failed: list[str]) -> None:
         """When one fails, the others run all the same, and the end names it."""
@@ -78,6 +93,21 @@ class TestLint:
         assert [line for line in lines if line.startswith("lint: failed")] == [
             f"lint: failed: {name}" for name in failed
         ]
+
+    def test_compose(self, project: Checkout) -> None:
+        """Compose reads each stack where it is installed; one that it cannot read fails the lint."""
+        assert "skipped: no docker compose here" in project.run("scripts/lint").stdout
+        project.calls()
+        project.program(
+            project.tools / "docker", 'echo "$*" >>"$log"\ncase "$*" in *app.yaml*) exit 1 ;; esac\n'
+        )
+        result = project.run("scripts/lint")
+        assert [call for call in project.calls() if call.startswith("compose --file")] == [
+            "compose --file compose/test.yaml config --quiet",
+            "compose --file compose/test.yaml --file compose/ci.yaml config --quiet",
+            "compose --file compose/app.yaml config --quiet",
+        ]
+        assert "lint: failed: compose" in result.stdout
 
     def test_registry_host(self, project: Checkout) -> None:
         """A file that names the host of a package registry fails, and is named with its line."""
