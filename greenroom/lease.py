@@ -5,7 +5,6 @@ The process holds a lock on a file in its folder, which the system lets go of wh
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import secrets
@@ -39,14 +38,3 @@ def take(folder: Path) -> IO[str] | None:
         file.close()
         return None
     return file
-
-
-def held(folder: Path) -> bool:
-    """Whether the process lives that a folder belongs to."""
-    if not (folder / FILE).exists():
-        return False
-    with contextlib.ExitStack() as stack:
-        lock = take(folder)
-        if lock is not None:
-            stack.enter_context(lock)
-        return lock is None

@@ -9,4 +9,4 @@ group() {
 endgroup() { [ -z "${GITHUB_ACTIONS:-}" ] || echo '::endgroup::'; }
 
 # The shell scripts, found by their first line or name as shfmt does it, one a line.
-shell_files() { shfmt --find scripts .ci; }
+shell_files() { shfmt --find scripts .ci compose; }

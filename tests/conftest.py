@@ -12,6 +12,7 @@ TIERS = {
     "api": "api",
     "greenroom": "toolkit",
     "scripts": "toolkit",
+    "docker": "toolkit",
 }
 """Folder of tests/ to marker."""
 

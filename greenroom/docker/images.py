@@ -21,6 +21,9 @@ from greenroom.processes import captured
 TEST_FILE: Final = "compose/test.yaml"
 CI_FILE: Final = "compose/ci.yaml"
 
+OFFLINE: Final = "greenroom-offline/"
+"""What the names of the stand-ins that `make offline-images` builds begin with. No registry has them."""
+
 SHORT: Final = 60
 """Seconds that `engine = "auto"` waits for an image from a registry before it does without Docker."""
 
@@ -142,6 +145,8 @@ def pull(image: str, say: Say, seconds: float) -> None:
     Raises:
         DockerError: It cannot be had, or not in time.
     """
+    if image.startswith(OFFLINE):
+        raise DockerError(f"{image} is not built", hint="make offline-images, with the same versions")
     with timed(say, f"pulling {image}, for at most {seconds:g} s", "pulled"):
         try:
             ask("pull", "--quiet", image, seconds=seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -192,11 +193,21 @@ def sweep() -> list[str]:
     Only those of this user's own: each names the file that its owner holds locked.
     """
     swept = []
-    for project, folder in stack.projects("greenroom.lease").items():
-        if folder and not lease.held(Path(folder)) and stack.remove(project):
-            swept.append(project)
-    for project, folder in stack.projects("greenroom.checkout").items():
-        if folder and not Path(folder).exists() and stack.remove(project):
+    for project, named in stack.projects("greenroom.lease").items():
+        if not named:
+            continue
+        folder = Path(named)
+        with contextlib.ExitStack() as ended:
+            if (folder / lease.FILE).exists():
+                lock = lease.take(folder)
+                if lock is None:
+                    continue
+                ended.enter_context(lock)
+            if stack.remove(project):
+                swept.append(project)
+            shutil.rmtree(folder, ignore_errors=True)
+    for project, folder_of_checkout in stack.projects("greenroom.checkout").items():
+        if folder_of_checkout and not Path(folder_of_checkout).exists() and stack.remove(project):
             swept.append(project)
     return swept
 
