@@ -189,18 +189,29 @@ def remove(project: str) -> bool:
     Not `compose down`: that needs the files the project was made from, and passes over containers that `run` made.
     """
     mine = _filters(f"label={_PROJECT}={project}")
+    end = time.monotonic() + START_TIMEOUT
     found = False
-    # A volume is free when its containers are gone. Nothing in here is worth an orderly shutdown.
-    for kind, listing, removal in (
-        ("container", ("ls", "--all"), ("rm", "--force", "--volumes")),
-        ("network", ("ls",), ("rm",)),
-        ("volume", ("ls",), ("rm", "--force")),
-    ):
-        names = ask(kind, *listing, "--quiet", *mine).split()
-        if names:
-            found = True
-            ask(kind, *removal, *names, seconds=60)
-    return found | _remove_images(project)
+    while True:
+        there, trouble = False, None
+        # A volume is free when its containers are gone. Nothing in here is worth an orderly shutdown.
+        for kind, listing, removal in (
+            ("container", ("ls", "--all"), ("rm", "--force", "--volumes")),
+            ("network", ("ls",), ("rm",)),
+            ("volume", ("ls",), ("rm", "--force")),
+        ):
+            names = ask(kind, *listing, "--quiet", *mine).split()
+            if names:
+                there = True
+                try:
+                    ask(kind, *removal, *names, seconds=START_TIMEOUT)
+                except DockerError as error:
+                    trouble = error
+        found |= there
+        if not there:
+            return found | _remove_images(project)
+        # Somebody else may be removing the same: a container that ends, another run that sweeps.
+        if trouble and time.monotonic() > end:
+            raise trouble
 
 
 def _remove_images(project: str) -> bool:
@@ -219,12 +230,11 @@ def projects(label: str) -> dict[str, str]:
     lines = []
     for listing in (("container", "ls", "--all"), ("volume", "ls")):
         lines += ask(*listing, "--format", template, *mine).splitlines()
-    if images := ask("image", "ls", "--quiet", *mine).split():
-        template = f'{{{{join .RepoTags " "}}}}\t{{{{index .Config.Labels "{label}"}}}}'
-        lines += [
-            line.removeprefix(f"{CI_IMAGE}:")
-            for line in ask("image", "inspect", "--format", template, *images).splitlines()
-        ]
+    template = f'{{{{index .Config.Labels "{label}"}}}}'
+    for tag in ask("image", "ls", "--format", "{{.Tag}}", *mine, CI_IMAGE).split():
+        # It may be gone by now: its run has ended.
+        with contextlib.suppress(DockerError):
+            lines.append(f"{tag}\t{ask('image', 'inspect', '--format', template, f'{CI_IMAGE}:{tag}')}")
     return {project: value for project, _tab, value in (line.partition("\t") for line in lines)}
 
 

@@ -242,7 +242,7 @@ class TestReports:
         project.write("reports", "a file")
         done = project.greenroom("ci")
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith(f"error: Cannot write to {project.root / 'reports'}: ")
+        assert f"\nerror: Cannot write to {project.root / 'reports'}: Not a directory.\n" in done.stderr
 
     @pytest.mark.parametrize(
         ("text", "shown"),
