@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from typing import Any
 
@@ -39,8 +40,10 @@ def down(config: Config, _options: argparse.Namespace, console: Console) -> int:
     """Stop the checkout's server whatever its kind, and remove what is left of dead runs."""
     found = False
     for kind in kinds().values():
-        if kind.why_not(config) is None:
-            found |= kind.for_checkout(config).remove(console.say)
+        # By name: what "auto" passes over today may have been started yesterday.
+        named = dataclasses.replace(config, engine=kind.kind)
+        if kind.why_not(named) is None:
+            found |= kind.for_checkout(named).remove(console.say)
     if not found:
         console.say("nothing was running")
     return 0

@@ -95,16 +95,9 @@ class Admin:
     def databases(self) -> list[Database]:
         """All that are greenroom's, oldest first."""
         rows = self._connection.execute(
-            "SELECT datname, oid::bigint, datistemplate, shobj_description(oid, 'pg_database') FROM pg_database"
-            " WHERE starts_with(datname, %s) ORDER BY oid",
-            [PREFIX],
-        )
-        found = []
-        for name, oid, template, comment in rows:
-            mark = _mark(comment)
-            if mark is not None and mark.get("oid") == oid:
-                found.append(Database(name=name, complete=template, **{key: mark[key] for key in _IN_MARK}))
-        return found
+            f"{_DATABASES} WHERE starts_with(datname, %s) ORDER BY oid", [PREFIX]
+        ).fetchall()
+        return [database for row in rows if (database := _ours(*row)) is not None]
 
     def find(self, name: str) -> Database | None:
         """The database of that name if it is greenroom's, or None if there is no such database.
@@ -112,15 +105,16 @@ class Admin:
         Raises:
             RefusedError: There is one, and it is not greenroom's.
         """
-        for database in self.databases():
-            if database.name == name:
-                return database
-        if self._connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+        row = self._connection.execute(f"{_DATABASES} WHERE datname = %s", [name]).fetchone()
+        if row is None:
+            return None
+        found = _ours(*row)
+        if found is None:
             raise RefusedError(
                 f"The database {name!r} has a name of greenroom's but not its mark, so greenroom leaves it alone.",
                 hint="rename or drop it yourself, if it is yours",
             )
-        return None
+        return found
 
     def create(
         self,
@@ -333,6 +327,19 @@ def _key(subject: str) -> int:
 
 
 _IN_MARK: Final = ("kind", "checkout", "locked_in", "details")
+
+
+_DATABASES: Final = (
+    "SELECT datname, oid::bigint, datistemplate, shobj_description(oid, 'pg_database') FROM pg_database"
+)
+
+
+def _ours(name: str, oid: int, template: bool, comment: str | None) -> Database | None:
+    """The database of a row, if it bears greenroom's mark, and that was made for this very one."""
+    mark = _mark(comment)
+    if mark is None or mark.get("oid") != oid:
+        return None
+    return Database(name=name, complete=template, **{key: mark[key] for key in _IN_MARK})
 
 
 def _mark(comment: str | None) -> dict[str, Any] | None:

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Final
 
-from greenroom import checkout
 from greenroom.docker import client
 from greenroom.docker.client import DockerError, ask
 from greenroom.output import Say, timed
@@ -120,7 +119,7 @@ class Images:
 
     @property
     def _failure(self) -> Path:
-        return checkout.runtime(self.root) / "images-failed.json"
+        return self.root / ".greenroom" / "images-failed.json"
 
 
 def there(image: str) -> bool:
