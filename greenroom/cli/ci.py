@@ -42,8 +42,7 @@ def _in_stack(
 ) -> int:
     """Run the same command in a stack of its own. What the stack alone knows is added to the reports."""
     try:
-        server.start(console.say)
-        code = server.enter(["greenroom", *options.words])
+        code = server.start_and_enter(["greenroom", *options.words], console.say)
         folder = config.root / FOLDER / (shard.folder if shard else "")
         if code and folder.is_dir() and (log := server.log()):
             (folder / "postgres.log").write_text(log)

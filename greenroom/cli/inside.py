@@ -42,9 +42,9 @@ def inside(*, starts: bool = False) -> Callable[[Command], Command]:
 def entered(server: Server, command: list[str], console: Console) -> int:
     """Run a command in a run's stack, which is started before and gone afterwards unless it was up."""
     try:
-        if not server.running():
-            server.start(console.say)
-        return server.enter(command)
+        if server.running():
+            return server.enter(command)
+        return server.start_and_enter(command, console.say)
     finally:
         server.stop()
 

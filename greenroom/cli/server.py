@@ -19,12 +19,14 @@ def up(config: Config, _options: argparse.Namespace, console: Console) -> int:
     kind, why = servers.obtain(config, console.say)
     console.say(f"engine {kind.kind} ({why})")
     server = kind.for_checkout(config)
-    if server.running():
+    running = server.running()
+    if running:
         console.say(f"already running: {server.where}")
-    else:
-        server.start(console.say)
     if kind.enters:
-        return server.enter(["greenroom", "migrate"])
+        migrate = ["greenroom", "migrate"]
+        return server.enter(migrate) if running else server.start_and_enter(migrate, console.say)
+    if not running:
+        server.start(console.say)
     from greenroom.database import template
     from greenroom.database.admin import Admin
 

@@ -6,11 +6,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from greenroom.errors import ServerError
+from greenroom.processes import captured
 
 QUICK: Final = 10
 """Seconds for a question to the daemon; it answers in a tenth of one."""
@@ -36,7 +37,7 @@ def ask(*arguments: str, seconds: float = QUICK, environ: Mapping[str, str] | No
     """
     command = ["docker", *arguments]
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             command,
             check=True,
             capture_output=True,
@@ -52,7 +53,26 @@ def ask(*arguments: str, seconds: float = QUICK, environ: Mapping[str, str] | No
         raise DockerError(f"docker {arguments[0]} did not end within {seconds:g} s") from None
     except subprocess.CalledProcessError as error:
         raise explained(arguments, error.stderr or error.stdout) from None
-    return done.stdout.strip()
+    return result.stdout.strip()
+
+
+def done(
+    command: Sequence[str], *, seconds: float, environ: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a docker command that may fail, and that Ctrl-C lets end in order. Returns what came of it.
+
+    Args:
+        command: All its words.
+        seconds: How long it may take.
+        environ: Variables in addition to this process's.
+
+    Raises:
+        DockerError: It took too long.
+    """
+    try:
+        return captured(command, environment(environ), seconds=seconds)
+    except subprocess.TimeoutExpired:
+        raise DockerError(f"{' '.join(command)[:80]} … did not end within {seconds:g} s") from None
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -131,6 +151,16 @@ _KNOWN: Final = (
         r"is not a docker command|unknown command: docker compose|unknown shorthand flag",
         "Docker has no Compose plugin",
         "install docker-compose-plugin (of Docker's own packages) or docker-compose 2 (of Debian's)",
+    ),
+    (
+        r"CERTIFICATE_VERIFY_FAILED|confirming the ssl certificate",
+        "the build does not trust the certificate of the package index; a proxy may be inspecting TLS",
+        "CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt, or wherever this machine has the proxy's; " + _WITHOUT,
+    ),
+    (
+        r"No matching distribution found|Could not find a version that satisfies",
+        "the build cannot reach the package index, or that lacks a package of the lock",
+        "PIP_CONFIG_FILE=… is pip's configuration for builds, and names an index; " + _WITHOUT,
     ),
     (
         r"toomanyrequests|rate limit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -15,7 +16,6 @@ from typing import Final
 from greenroom.docker import client
 from greenroom.docker.client import DockerError, ask
 from greenroom.output import Say, timed
-from greenroom.processes import captured
 
 TEST_FILE: Final = "compose/test.yaml"
 CI_FILE: Final = "compose/ci.yaml"
@@ -31,6 +31,11 @@ PATIENT: Final = 1800
 
 FORGET: Final = 3600
 """Seconds that `engine = "auto"` remembers that an image could not be had, instead of trying in each run."""
+
+KEPT: Final = 4
+"""Images of suites that are kept, of all checkouts: one for each branch that somebody may be working on."""
+
+_TESTS: Final = "greenroom-tests"
 
 _INPUTS: Final = ("compose", "requirements", "pyproject.toml", "uv.lock", "poetry.lock")
 """What the image `tests` is made from. Its sources are mounted, so they are not among it."""
@@ -101,10 +106,10 @@ class Images:
                 "docker", "compose", "--file", str(self.root / TEST_FILE), "--env-file", os.devnull,
                 "--progress", "plain", "build", "tests",
             ]  # fmt: skip
-            environ = client.environment({"GREENROOM_TESTS_IMAGE": self.tests})
-            done = captured(words, environ, seconds=PATIENT)
-            if done.returncode:
-                raise client.explained(["compose", "build", "tests"], done.stderr or done.stdout)
+            built = client.done(words, environ={"GREENROOM_TESTS_IMAGE": self.tests}, seconds=PATIENT)
+            if built.returncode:
+                raise client.explained(["compose", "build", "tests"], built.stdout + built.stderr)
+        _prune()
 
     def failed_lately(self) -> str | None:
         """Why they could not be had a while ago, if that is still to be believed."""
@@ -124,13 +129,7 @@ class Images:
 
 def there(image: str) -> bool:
     """Whether an image is on this machine."""
-    try:
-        ask("image", "inspect", "--format", "{{.Id}}", image)
-    except DockerError as error:
-        if "No such image" in error.message:
-            return False
-        raise
-    return True
+    return bool(ask("image", "ls", "--quiet", image))
 
 
 def pull(image: str, say: Say, seconds: float) -> None:
@@ -153,6 +152,15 @@ def pull(image: str, say: Say, seconds: float) -> None:
             raise DockerError(f"{image} cannot be pulled: {error.message}", hint=error.hint) from None
 
 
+def _prune() -> None:
+    """Remove all but the newest images of suites: half a gigabyte each time that the lock changes."""
+    names = ask("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", _TESTS).splitlines()
+    for name in names[KEPT:]:
+        # One that is in use is not removed without force.
+        with contextlib.suppress(DockerError):
+            ask("image", "rm", name, seconds=60)
+
+
 def _name(root: Path) -> str:
     digest = hashlib.sha256()
     for name in ("IMAGES", "PYTHON_VERSION"):
@@ -165,4 +173,4 @@ def _name(root: Path) -> str:
                 content = file.read_bytes()
                 digest.update(f"{file.relative_to(root)} {len(content)}\n".encode())
                 digest.update(content)
-    return f"greenroom-tests:{digest.hexdigest()[:12]}"
+    return f"{_TESTS}:{digest.hexdigest()[:12]}"

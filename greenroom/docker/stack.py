@@ -8,7 +8,6 @@ import os
 import platform
 import secrets
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -19,9 +18,8 @@ from typing import Final
 from greenroom import checkout
 from greenroom.docker import client
 from greenroom.docker.client import DockerError, ask
-from greenroom.output import Say, timed
 from greenroom.places import indented
-from greenroom.processes import captured, run
+from greenroom.processes import run
 
 START_TIMEOUT: Final = 60
 """Seconds for a container to become healthy. Postgres takes two."""
@@ -77,31 +75,29 @@ class Stack:
         written = []
         for container in self._containers(service):
             # What the program writes to stderr, docker does, too.
-            done = captured(
-                ["docker", "logs", "--tail", str(lines), container],
-                client.environment(),
-                seconds=client.QUICK,
-            )
-            written += [done.stdout, done.stderr]
+            log = client.done(["docker", "logs", "--tail", str(lines), container], seconds=client.QUICK)
+            written += [log.stdout, log.stderr]
         return "".join(written)
 
     # -- what it does ------------------------------------------------------------------------------------------------
 
-    def up(self, service: str, say: Say) -> None:
-        """Start a service, and wait until it is healthy.
+    def up(self, service: str) -> None:
+        """Start a service. It need not be healthy yet."""
+        self.compose("up", "--detach", "--no-build", service, seconds=START_TIMEOUT)
+
+    def wait(self, service: str) -> None:
+        """Wait until a service is healthy.
 
         Raises:
             DockerError: It is not, with the cause and the last lines of its log.
         """
-        with timed(say, f"starting {service} in the stack {self.project}", "healthy"):
-            self.compose("up", "--detach", "--no-build", service, seconds=START_TIMEOUT)
-            try:
-                self._wait(service)
-            except DockerError as error:
-                raise DockerError(
-                    f"{error.message}. Its log ends:\n{indented(self.logs(service) or '(nothing)')}",
-                    hint="the settings are in compose/; ENGINE=embedded does without Docker",
-                ) from None
+        try:
+            self._wait(service)
+        except DockerError as error:
+            raise DockerError(
+                f"{error.message}. Its log ends:\n{indented(self.logs(service) or '(nothing)')}",
+                hint="the settings are in compose/; ENGINE=embedded does without Docker",
+            ) from None
 
     def _wait(self, service: str) -> None:
         """Run the service's own health check until it passes, instead of waiting for the engine to come round to it."""
@@ -110,9 +106,7 @@ class Stack:
         words = ["sh", "-c", probe[1]] if probe[0] == "CMD-SHELL" else probe[1:]
         end = time.monotonic() + START_TIMEOUT
         while True:
-            tried = captured(
-                ["docker", "exec", container, *words], client.environment(), seconds=client.QUICK
-            )
+            tried = client.done(["docker", "exec", container, *words], seconds=client.QUICK)
             if tried.returncode == 0:
                 return
             state = ask("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container).split()
@@ -122,28 +116,62 @@ class Stack:
                 raise DockerError(f"{service} did not become healthy within {START_TIMEOUT} s")
             time.sleep(0.02)
 
-    def run(self, service: str, command: Sequence[str]) -> int:
+    def run(self, service: str, command: Sequence[str], *, waits_for: str | None = None) -> int:
         """Run a command in a new container of a service, at this terminal. Returns its exit code.
 
         Ctrl-C and SIGTERM interrupt the command, which then ends in its own way; a second one kills it.
+
+        Args:
+            service: The service.
+            command: The program and its arguments.
+            waits_for: A service that is starting, and that the command waits for by itself; ended if that does not get up.
+
+        Raises:
+            DockerError: The other service did not become healthy.
         """
         name = f"{self.project}-{service}-{secrets.token_hex(3)}"
-        words = ["run", "--rm", "--no-deps", "--name", name]
-        if sys.stdin.isatty() and sys.stdout.isatty():
-            # Ctrl-C goes to the container's own terminal.
-            return run(self._words(*words, service, *command), client.environment(self._variables))
-        # Compose, told to end, would leave at once and have the container killed.
+        # Ctrl-C at a terminal goes to the container's own one. Otherwise Compose, told to end, would leave at once and
+        # have the container killed.
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        words = ["run", "--rm", "--no-deps", "--name", name, *([] if terminal else ["--no-TTY"])]
         signals = iter(["INT"])
 
         def interrupt() -> None:
             with contextlib.suppress(DockerError):
                 ask("kill", "--signal", next(signals, "KILL"), name)
 
-        return run(
-            self._words(*words, "--no-TTY", service, *command),
-            client.environment(self._variables),
-            interrupt=interrupt,
-        )
+        with self._watched(waits_for, name) if waits_for else contextlib.nullcontext():
+            return run(
+                self._words(*words, service, *command),
+                client.environment(self._variables),
+                interrupt=None if terminal else interrupt,
+            )
+
+    @contextlib.contextmanager
+    def _watched(self, service: str, container: str) -> Iterator[None]:
+        """Kill a container if a service that it waits for does not become healthy, and raise that afterwards."""
+        failures = []
+        over = threading.Event()
+
+        def watch() -> None:
+            try:
+                self.wait(service)
+            except DockerError as error:
+                failures.append(error)
+                # It may not have been made yet.
+                while not over.wait(0.1):
+                    with contextlib.suppress(DockerError):
+                        ask("kill", container)
+
+        watcher = threading.Thread(target=watch, name="greenroom-watch", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join(client.QUICK)
+        if failures:
+            raise failures[0]
 
     def output(self, service: str, command: Sequence[str]) -> str:
         """What a command prints in a new container of a service."""
@@ -151,14 +179,10 @@ class Stack:
 
     def compose(self, *arguments: str, seconds: float) -> str:
         """What a `docker compose` command prints."""
-        environ = client.environment(self._variables)
-        try:
-            done = captured(self._words(*arguments), environ, seconds=seconds)
-        except subprocess.TimeoutExpired:
-            raise DockerError(f"docker compose {arguments[0]} did not end within {seconds:g} s") from None
-        if done.returncode:
-            raise client.explained(["compose", arguments[0]], done.stderr or done.stdout)
-        return done.stdout
+        result = client.done(self._words(*arguments), environ=self._variables, seconds=seconds)
+        if result.returncode:
+            raise client.explained(["compose", arguments[0]], result.stderr or result.stdout)
+        return result.stdout
 
     def attached(self, *arguments: str) -> int:
         """Run a `docker compose` command at this terminal. Returns its exit code."""

@@ -125,6 +125,11 @@ class Server(ABC):
         """Run a command in the server's stack, at this terminal. Returns its exit code."""
         raise NotImplementedError
 
+    def start_and_enter(self, command: Sequence[str], say: Say) -> int:
+        """Start it, and run a command in its stack. Returns the command's exit code."""
+        self.start(say)
+        return self.enter(command)
+
     def output(self, command: Sequence[str]) -> str:
         """What a command prints in the server's stack."""
         raise NotImplementedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self
 
@@ -146,11 +146,27 @@ class Docker(Server):
 
     def start(self, say: Say) -> None:
         """Start it, and wait until it is healthy. What did not start is removed."""
+        with self._removed_if_it_fails():
+            self._begin(say)
+            self._stack.wait(_SERVICE)
+
+    def start_and_enter(self, command: Sequence[str], say: Say) -> int:
+        """Start it, and meanwhile the command, whose own start takes as long; it waits for the server by itself."""
+        with self._removed_if_it_fails():
+            self._begin(say)
+            return self._stack.run("tests", command, waits_for=_SERVICE)
+
+    def _begin(self, say: Say) -> None:
+        if self._ci:
+            with timed(say, "building the image of this run, with the sources in it", "built"):
+                self._stack.compose("build", "tests", seconds=PATIENT)
+        say(f"starting {_SERVICE} in the stack {self._stack.project} …")
+        self._stack.up(_SERVICE)
+
+    @contextlib.contextmanager
+    def _removed_if_it_fails(self) -> Iterator[None]:
         try:
-            if self._ci:
-                with timed(say, "building the image of this run, with the sources in it", "built"):
-                    self._stack.compose("build", "tests", seconds=PATIENT)
-            self._stack.up(_SERVICE, say)
+            yield
         except BaseException:
             with uninterrupted():
                 self._stack.remove()

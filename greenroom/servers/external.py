@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from greenroom import checkout
 from greenroom.errors import RefusedError, ServerError
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     from greenroom.config import Config
     from greenroom.output import Say
+
+
+WAIT: Final = "GREENROOM_SERVER_WAIT"
+"""The environment variable by which a stack says how many seconds its server may take to be there."""
 
 
 class External(Server):
@@ -144,9 +149,26 @@ class External(Server):
         return dropped
 
     def _connect(self) -> None:
+        """Connect once; in a stack whose server is just being started, as soon as that is possible.
+
+        Raises:
+            psycopg.OperationalError: It does not answer.
+        """
         import psycopg
 
-        psycopg.connect(conninfo(self._admin), connect_timeout=self._TIMEOUT).close()
+        patience = float(os.environ.get(WAIT) or 0)
+        end = time.monotonic() + patience
+        while True:
+            try:
+                with psycopg.connect(conninfo(self._admin), connect_timeout=self._TIMEOUT) as connection:
+                    # The image's temporary server, which initialises the data, listens on the socket, and goes away.
+                    row = connection.execute("SHOW listen_addresses").fetchone()
+                    if not patience or (row and row[0]):
+                        return
+            except psycopg.OperationalError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.02)
 
 
 def _refuse_remote(url: URL, config: Config) -> None:

@@ -106,7 +106,7 @@ MOMENTS = [
     ("at once", "engine docker"),
     ("while it builds", "building the image of this run"),
     ("while Postgres starts", "starting postgres"),
-    ("while pytest starts", "healthy in"),
+    ("while pytest starts", "test session starts"),
     ("in a test", "::sleeping"),
 ]
 

@@ -31,7 +31,7 @@ def pretend(folder: Path, *says: str, code: int = 1) -> str:
         "version*) echo 28.0; exit ;;\n"
         "*compose*version*) echo 2.40.0; exit ;;\n"
         '*config*) echo \'{"services": {"postgres": {"image": "postgres:18"}}}\'; exit ;;\n'
-        "*image*inspect*) exit ;;\n"
+        "image*ls*) echo 0123456789ab; exit ;;\n"
         "*ps*|*ls*) exit ;;\n"
         f"esac\n{lines}\nexit {code}\n"
     )
@@ -174,6 +174,11 @@ class TestMessages:
                 "Error response from daemon: write /var/lib/docker/tmp/x: no space left on device",
                 "the disk that Docker keeps its images and containers on is full",
                 "docker system prune",
+            ),
+            (
+                "SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed'))",
+                "the build does not trust the certificate of the package index",
+                "CA_BUNDLE=",
             ),
             (
                 "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
