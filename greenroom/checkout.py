@@ -8,6 +8,7 @@ Two checkouts never meet, since the hash is of the path; two users never meet, s
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -40,6 +41,13 @@ def runtime(root: Path) -> Path:
 def neighbours() -> list[Path]:
     """The runtime folders of all this user's checkouts that have one."""
     return [path for path in own().iterdir() if path.is_dir()]
+
+
+def tidy(folder: Path) -> None:
+    """Remove a checkout's runtime folder, and the user's, if nothing is left in them."""
+    for path in (folder, folder.parent):
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def socket_path(folder: Path) -> Path:

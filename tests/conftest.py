@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,12 @@ TIERS = {
 """Folder of tests/ to marker."""
 
 HERE = Path(__file__).parent
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl-C also where a script runs this in its background: what the tests start would ignore it, too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

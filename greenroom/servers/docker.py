@@ -178,6 +178,7 @@ class Docker(Server):
             with uninterrupted(), self._lease:
                 self._stack.remove()
                 shutil.rmtree(self._folder, ignore_errors=True)
+                checkout.tidy(self._folder.parent)
             self._lease = None
 
     def log(self, lines: int = LOG_LINES) -> str | None:
@@ -222,6 +223,7 @@ def sweep() -> list[str]:
             if stack.remove(project):
                 swept.append(project)
             shutil.rmtree(folder, ignore_errors=True)
+            checkout.tidy(folder.parent)
     for project, folder_of_checkout in stack.projects("greenroom.checkout").items():
         if folder_of_checkout and not Path(folder_of_checkout).exists() and stack.remove(project):
             swept.append(project)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
@@ -110,7 +109,7 @@ class Embedded(Server):
         """Stop the server and remove all that is in its folder, if it is this run's own."""
         if self._lease is not None:
             self._instance.remove()
-            _tidy(self._instance.folder.parent)
+            checkout.tidy(self._instance.folder.parent)
             self._lease.close()
             self._lease = None
 
@@ -126,7 +125,7 @@ class Embedded(Server):
         found = self._instance.remove()
         if found:
             say(f"stopped, and removed {self._instance.folder}")
-        _tidy(self._instance.folder.parent)
+        checkout.tidy(self._instance.folder.parent)
         return found or bool(swept)
 
 
@@ -142,12 +141,5 @@ def sweep() -> int:
         named = neighbour / _KEPT / _CHECKOUT
         if named.exists() and not Path(named.read_text()).exists():
             swept += Instance(named.parent).remove()
-        _tidy(neighbour)
+        checkout.tidy(neighbour)
     return swept
-
-
-def _tidy(folder: Path) -> None:
-    """Remove a checkout's folder, and the user's, if nothing is left in them."""
-    for path in (folder, folder.parent):
-        with contextlib.suppress(OSError):
-            path.rmdir()
