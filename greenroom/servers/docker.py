@@ -146,13 +146,13 @@ class Docker(Server):
 
     def start(self, say: Say) -> None:
         """Start it, and wait until it is healthy. What did not start is removed."""
-        with self._removed_if_it_fails():
+        with self._removed_if_it_fails(say):
             self._begin(say)
             self._stack.wait(_SERVICE)
 
     def start_and_enter(self, command: Sequence[str], say: Say) -> int:
         """Start it, and meanwhile the command, whose own start takes as long; it waits for the server by itself."""
-        with self._removed_if_it_fails():
+        with self._removed_if_it_fails(say):
             self._begin(say)
             return self._stack.run("tests", command, waits_for=_SERVICE)
 
@@ -164,12 +164,16 @@ class Docker(Server):
         self._stack.up(_SERVICE)
 
     @contextlib.contextmanager
-    def _removed_if_it_fails(self) -> Iterator[None]:
+    def _removed_if_it_fails(self, say: Say) -> Iterator[None]:
         try:
             yield
         except BaseException:
             with uninterrupted():
-                self._stack.remove()
+                try:
+                    self._stack.remove()
+                except DockerError as error:
+                    # Why it did not start is what counts.
+                    say(f"{self.where} is not wholly removed ({error.message}); make test-down tries again")
             raise
 
     def stop(self) -> None:
