@@ -55,7 +55,7 @@ class Staging:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with uninterrupted():
+        with signals_put_off():
             shutil.rmtree(self.folder, ignore_errors=True)
             self._lease.close()
             self._sweep()
@@ -74,7 +74,7 @@ class Staging:
         try:
             target.mkdir(parents=True, exist_ok=True)
             # Of two runs that end at the same time, all is of the one that ends last.
-            with uninterrupted(), (self._reports / ".lock").open("w") as file:
+            with signals_put_off(), (self._reports / ".lock").open("w") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 return [name for name in NAMES if self._replace(name, target / name)]
         except OSError as error:
@@ -106,7 +106,7 @@ class Staging:
 
 
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
+def signals_put_off() -> Iterator[None]:
     """Put signals off for the moment that it takes."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:

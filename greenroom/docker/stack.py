@@ -114,7 +114,7 @@ class Stack:
                 raise DockerError(f"{service} ended with exit code {state[1]} before it was healthy")
             if time.monotonic() > end:
                 raise DockerError(f"{service} did not become healthy within {START_TIMEOUT} s")
-            time.sleep(0.02)
+            time.sleep(0.02)  # until it is asked again
 
     def run(self, service: str, command: Sequence[str], *, waits_for: str | None = None) -> int:
         """Run a command in a new container of a service, at this terminal. Returns its exit code.

@@ -123,7 +123,7 @@ class Server(ABC):
 
     def enter(self, command: Sequence[str]) -> int:
         """Run a command in the server's stack, at this terminal. Returns its exit code."""
-        raise NotImplementedError
+        raise NotImplementedError  # for the kinds that say `enters`
 
     def start_and_enter(self, command: Sequence[str], say: Say) -> int:
         """Start it, and run a command in its stack. Returns the command's exit code."""
@@ -132,7 +132,7 @@ class Server(ABC):
 
     def output(self, command: Sequence[str]) -> str:
         """What a command prints in the server's stack."""
-        raise NotImplementedError
+        raise NotImplementedError  # for the kinds that say `enters`
 
     @abstractmethod
     def remove(self, say: Say) -> bool:

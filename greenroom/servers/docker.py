@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self
 
 from greenroom import checkout, lease
+from greenroom.ci.staging import FOLDER
 from greenroom.docker import client, stack
 from greenroom.docker.client import DockerError
 from greenroom.docker.images import CI_FILE, PATIENT, TEST_FILE, Images
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 SOCKET: Final = "/var/run/postgresql"
 """Where the containers of a stack find the database."""
-
-REPORTS: Final = "reports"
 
 _KEPT: Final = "test"
 _SERVICE: Final = "postgres"
@@ -60,9 +59,9 @@ class Docker(Server):
             "GREENROOM_INSIDE": self.kind,
         }
         if ci:
-            reports = config.root / REPORTS
+            reports = config.root / FOLDER
             reports.mkdir(exist_ok=True)
-            variables |= {"GREENROOM_FOLDER": "/src", "GREENROOM_MOUNT": f"{reports}:/src/{REPORTS}"}
+            variables |= {"GREENROOM_FOLDER": "/src", "GREENROOM_MOUNT": f"{reports}:/src/{FOLDER}"}
         self._stack = Stack(
             config.root,
             self._folder.name if self._folder is not None else _KEPT,
