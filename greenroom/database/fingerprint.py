@@ -57,7 +57,7 @@ def files(config: Config) -> Iterator[Path]:
                 path for path in folder.rglob("*") if path.is_file() and not _SHAPES_NOTHING.search(str(path))
             )
     if config.metadata is not None:
-        yield from _package(config.root, config.metadata.partition(":")[0])
+        yield from _package(config, config.metadata.partition(":")[0])
 
 
 _SHAPES_NOTHING: Final = re.compile(r"__pycache__|\.pyc$|\.mako$|README[^/]*$|/\.[^/]*$")
@@ -97,14 +97,17 @@ def _folder(here: Path, name: str) -> Path:
     return here / package.replace(".", "/") / rest if colon else here / name
 
 
-def _package(root: Path, module: str) -> Iterator[Path]:
+def _package(config: Config, module: str) -> Iterator[Path]:
     """The sources of a module, or of the whole package that it is in: models import each other."""
     top = module.partition(".")[0]
-    for base in (root, root / "src"):
+    for base in map(Path, config.import_paths):
         if (base / top).is_dir():
             yield from (base / top).rglob("*.py")
             return
         if (base / f"{top}.py").is_file():
             yield base / f"{top}.py"
             return
-    raise ConfigError(f"[tool.greenroom] metadata names the module {module!r}, which is not in {root}.")
+    raise ConfigError(
+        f"[tool.greenroom] metadata names the module {module!r}, which is not in {config.root}.",
+        hint='other folders to import from: pythonpath = ["…"] in [tool.pytest.ini_options]',
+    )
