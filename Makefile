@@ -138,13 +138,16 @@ migration: $(venv) ## Write a migration from the models: make migration m="add a
 
 ##@ Code
 
-.PHONY: lint format lock
+.PHONY: lint format docs lock
 
 lint: $(venv) ## Run every check that reads only
 	scripts/lint
 
 format: $(venv) ## Rewrite Python, shell and this Makefile in the project's format
 	scripts/format
+
+docs: $(venv) ## Build the site of docs/ into reports/docs; a link that leads nowhere fails
+	scripts/docs $(value ARGS)
 
 # Needs no .venv: a lock that does not install must not keep you from making a new one.
 lock: ## Pin the dependencies in requirements/dev.txt; LOCK_ARGS=--upgrade takes newer ones

@@ -43,7 +43,7 @@ def project(checkout: Checkout) -> Checkout:
     checkout.copy("Makefile", "scripts/lint", "scripts/lock", "scripts/_checks.bash", ".ci/run", ".bake.toml")
     checkout.write("pyproject.toml", PROJECT)
     header = f"# pyproject.toml: {digest(checkout)}\n"
-    for lock in ("requirements/dev.txt", "requirements/app.txt"):
+    for lock in ("requirements/dev.txt", "requirements/app.txt", "requirements/docs.txt"):
         checkout.write(lock, header)
     for tool in ("ruff", "mypy", "shellcheck", "shfmt", "mbake", "zizmor", "check-jsonschema", "hadolint"):
         checkout.program(checkout.root / ".venv/bin" / tool, f'echo "{tool} $*" >>"$log"\n')

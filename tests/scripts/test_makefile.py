@@ -29,7 +29,7 @@ printf '%s' "${0##*/}" >>"$log"
 printf '|%s' "$@" "engine=${GREENROOM_ENGINE-unset}" >>"$log"
 echo >>"$log"
 """
-    for name in ("bootstrap", "lint", "format", "lock"):
+    for name in ("bootstrap", "lint", "format", "docs", "lock"):
         checkout.program(checkout.root / "scripts" / name, call)
     for name in ("pytest", "greenroom", "python"):
         checkout.program(checkout.root / ".venv/bin" / name, call)
