@@ -40,6 +40,9 @@ ARGS ?=
 # The message of a new migration.
 m ?=
 
+# What `make bench` measures, and its options.
+PARTS ?=
+
 # Further arguments of scripts/lock.
 LOCK_ARGS ?=
 
@@ -138,13 +141,18 @@ migration: $(venv) ## Write a migration from the models: make migration m="add a
 
 ##@ Code
 
-.PHONY: lint format docs lock
+.PHONY: lint format bench docs lock
 
 lint: $(venv) ## Run every check that reads only
 	scripts/lint
 
 format: $(venv) ## Rewrite Python, shell and this Makefile in the project's format
 	scripts/format
+
+# PARTS=resets narrows it; PARTS=--write puts the figures into docs/.
+bench: $(venv) ## Measure greenroom beside its peers, ten minutes; PARTS=resets measures only those
+	scripts/environment bench
+	.greenroom/bench/bin/python -m benchmarks $(value PARTS)
 
 docs: $(venv) ## Build the site of docs/ into reports/docs; a link that leads nowhere fails
 	scripts/docs $(value ARGS)
