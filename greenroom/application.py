@@ -48,6 +48,11 @@ class Application:
             self._overrides = _overrides(self._app)
         return self._app
 
+    @property
+    def up(self) -> bool:
+        """Whether its lifespan is open, and by `start`."""
+        return self._lifespan is not None and not self._held
+
     def start(self) -> dict[str, Any]:
         """Start it up, unless it is up. Returns the state that its lifespan left.
 
