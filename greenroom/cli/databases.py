@@ -15,8 +15,9 @@ from greenroom.cli.inside import inside, server_that_runs
 from greenroom.config import Config
 from greenroom.database import fingerprint, template
 from greenroom.database import kept as keeping
-from greenroom.database.admin import PREFIX, Admin
+from greenroom.database.admin import Admin
 from greenroom.database.clone import Clone, name_for
+from greenroom.database.marks import PREFIX
 from greenroom.errors import ServerError
 from greenroom.output import Console
 from greenroom.processes import run

@@ -1,7 +1,4 @@
-"""Creating databases, marking them as greenroom's, and dropping none that is not.
-
-A database is greenroom's when its comment says so *and* names the database's own oid: a comment that pg_dump or
-CREATE DATABASE … TEMPLATE carried elsewhere names another one. The name alone proves nothing.
+"""Creating databases, marking them as greenroom's, and dropping none that is not: `marks` says which are.
 
 A database that is in use is known by an advisory lock that its run holds for as long as the run lives; the server lets
 go of it when the run's connection ends, however that happens.
@@ -10,50 +7,22 @@ go of it when the run's connection ends, however that happens.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
-import json
 import secrets
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 from psycopg import sql
 
+from greenroom.database import marks, rights
+from greenroom.database.marks import PREFIX, Database, Kind
 from greenroom.errors import RefusedError, ServerError
 from greenroom.urls import conninfo, redacted
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
-
-PREFIX: Final = "greenroom_"
-
-_MARK: Final = "greenroom"
-
-Kind = Literal["template", "run", "shell"]
-"""What a database is for: to be cloned, one process of a test run, or a person's use between runs."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Database:
-    """A database of greenroom's on the server, with what its mark says.
-
-    Attributes:
-        name: Its name.
-        kind: What it is for.
-        complete: A template that is ready to be cloned.
-        checkout: The identity of the checkout that it was made for.
-        locked_in: The maintenance database that its run's lock is in: another one does not see it.
-        details: What else its maker wrote down.
-    """
-
-    name: str
-    kind: Kind
-    complete: bool
-    checkout: str
-    locked_in: str
-    details: dict[str, Any]
 
 
 class Admin:
@@ -95,9 +64,9 @@ class Admin:
     def databases(self) -> list[Database]:
         """All that are greenroom's, oldest first."""
         rows = self._connection.execute(
-            f"{_DATABASES} WHERE starts_with(datname, %s) ORDER BY oid", [PREFIX]
+            f"{marks.DATABASES} WHERE starts_with(datname, %s) ORDER BY oid", [PREFIX]
         ).fetchall()
-        return [database for row in rows if (database := _ours(*row)) is not None]
+        return [database for row in rows if (database := marks.database(*row)) is not None]
 
     def find(self, name: str) -> Database | None:
         """The database of that name if it is greenroom's, or None if there is no such database.
@@ -105,10 +74,10 @@ class Admin:
         Raises:
             RefusedError: There is one, and it is not greenroom's.
         """
-        row = self._connection.execute(f"{_DATABASES} WHERE datname = %s", [name]).fetchone()
+        row = self._connection.execute(f"{marks.DATABASES} WHERE datname = %s", [name]).fetchone()
         if row is None:
             return None
-        found = _ours(*row)
+        found = marks.database(*row)
         if found is None:
             raise RefusedError(
                 f"The database {name!r} has a name of greenroom's but not its mark, so greenroom leaves it alone.",
@@ -148,20 +117,19 @@ class Admin:
         # Marked, but not yet under the name that its run has locked, it would be swept as a dead run's.
         with self.lock(unnamed):
             self._execute_when_free(statement)
-            row = self._connection.execute(
-                "SELECT oid::bigint FROM pg_database WHERE datname = %s", [unnamed]
-            ).fetchone()
-            mark = {
-                "kind": kind,
-                "oid": row and row[0],
-                "checkout": checkout,
-                "locked_in": self._url.database,
-                "details": details or {},
-            }
+            row = self._connection.execute(f"{marks.DATABASES} WHERE datname = %s", [unnamed]).fetchone()
+            assert row is not None
+            mark = marks.written(
+                oid=row[1],
+                cluster=row[2],
+                names=[unnamed, name],
+                kind=kind,
+                checkout=checkout,
+                locked_in=self._url.database,
+                details=details or {},
+            )
             self._connection.execute(
-                sql.SQL("COMMENT ON DATABASE {} IS {}").format(
-                    sql.Identifier(unnamed), json.dumps({_MARK: mark})
-                )
+                sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(unnamed), mark)
             )
             self._execute_when_free(
                 sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
@@ -239,41 +207,31 @@ class Admin:
             RefusedError: There is a role of that name, which is not greenroom's or has rights that it must not have.
         """
         with self.lock(f"role {name}"):
-            row = self._connection.execute(
-                "SELECT rolsuper OR rolcreatedb OR rolcreaterole OR rolbypassrls OR rolreplication,"
-                " shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s",
-                [name],
-            ).fetchone()
             # Not the password itself: all may read a role's comment.
-            mark = {"password": hashlib.sha256((password or "").encode()).hexdigest()[:16]}
+            digest = hashlib.sha256((password or "").encode()).hexdigest()[:16]
+            row = self._connection.execute(marks.ROLES, [name]).fetchone()
             if row is None:
                 with self._connection.transaction():
                     self._connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
-                    self._set_password(name, password, mark)
+                    self._set_password(name, password, digest)
                 return
-            powerful, comment = row
-            if _mark(comment) is None:
+            mark = marks.role(*row)
+            if mark is None:
                 raise RefusedError(
                     f"The server has a role {name!r} that greenroom did not make.",
                     hint='choose another name: role = "…" in [tool.greenroom]',
                 )
-            if _mark(comment) != mark:
+            rights.refuse(self._connection, name)
+            if mark.get("password") != digest:
                 # The admin's password was changed, from which it is derived.
-                self._set_password(name, password, mark)
-            if powerful:
-                raise RefusedError(
-                    f"The role {name!r} must have no right beyond logging in, so that tests cannot do what the "
-                    f"application could not. Somebody gave it more.",
-                    hint=f"ALTER ROLE {name} NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION",
-                )
+                with self._connection.transaction():
+                    self._set_password(name, password, digest)
 
     def drop_role(self, name: str) -> bool:
         """Drop the application's role if it is greenroom's and nothing on the server is its own any more."""
         with self.lock(f"role {name}"):
-            row = self._connection.execute(
-                "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", [name]
-            ).fetchone()
-            if row is None or _mark(row[0]) is None:
+            row = self._connection.execute(marks.ROLES, [name]).fetchone()
+            if row is None or marks.role(*row) is None:
                 return False
             try:
                 self._connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
@@ -285,11 +243,12 @@ class Admin:
         """Take away the settings that a test gave the role with ALTER ROLE … SET."""
         self._connection.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(sql.Identifier(name)))
 
-    def _set_password(self, role: str, password: str | None, mark: dict[str, str]) -> None:
+    def _set_password(self, role: str, password: str | None, digest: str) -> None:
         self._connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), password))
-        self._connection.execute(
-            sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(role), json.dumps({_MARK: mark}))
-        )
+        row = self._connection.execute(marks.ROLES, [role]).fetchone()
+        assert row is not None
+        mark = marks.written(oid=row[0], cluster=row[1], password=digest)
+        self._connection.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(role), mark))
 
     # -- locks -------------------------------------------------------------------------------------------------------
 
@@ -324,27 +283,3 @@ def _key(subject: str) -> int:
     """A signed 64-bit number for a subject, as advisory locks want it."""
     digest = hashlib.sha256(f"greenroom {subject}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
-
-
-_IN_MARK: Final = ("kind", "checkout", "locked_in", "details")
-
-
-_DATABASES: Final = (
-    "SELECT datname, oid::bigint, datistemplate, shobj_description(oid, 'pg_database') FROM pg_database"
-)
-
-
-def _ours(name: str, oid: int, template: bool, comment: str | None) -> Database | None:
-    """The database of a row, if it bears greenroom's mark, and that was made for this very one."""
-    mark = _mark(comment)
-    if mark is None or mark.get("oid") != oid:
-        return None
-    return Database(name=name, complete=template, **{key: mark[key] for key in _IN_MARK})
-
-
-def _mark(comment: str | None) -> dict[str, Any] | None:
-    try:
-        mark = json.loads(comment or "")[_MARK]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return mark if isinstance(mark, dict) else None

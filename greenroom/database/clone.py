@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greenroom import checkout
-from greenroom.database.admin import PREFIX, Admin
+from greenroom.database.admin import Admin
+from greenroom.database.marks import PREFIX
 from greenroom.database.rewind import Rewinder, Rewound
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from sqlalchemy import URL
 
 from greenroom import checkout
 from greenroom.database import fingerprint, migrate
-from greenroom.database.admin import PREFIX, Admin
+from greenroom.database.admin import Admin
+from greenroom.database.marks import PREFIX
 from greenroom.database.prepare import prepare
 from greenroom.output import Say, timed
 from greenroom.urls import conninfo
