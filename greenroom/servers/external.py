@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Self
 
 from greenroom import checkout
-from greenroom.errors import RefusedError, ServerError
+from greenroom.errors import ServerError
+from greenroom.servers import trust
 from greenroom.servers.base import Server
 from greenroom.urls import conninfo, redacted
 
@@ -34,34 +33,17 @@ class External(Server):
 
     kind = "external"
     preference = 10
-    remedy = (
-        "set GREENROOM_SERVER_URL to an admin URL, such as postgresql://postgres:…@localhost:5432/postgres"
-    )
+    remedy = trust.REMEDY
 
     _TIMEOUT = 5
     """Seconds to wait for a connection."""
 
     def __init__(self, config: Config) -> None:
-        # Imported where they are used: most commands on another kind of server get by without SQLAlchemy and psycopg.
-        from sqlalchemy import make_url
-        from sqlalchemy.exc import ArgumentError
-
+        self._config = config
         self._variable = config.server_url
         self._role = config.role
         self._checkout = checkout.identity(config.root)
-        text = os.environ.get(config.server_url, "")
-        try:
-            url = make_url(text)
-        except ArgumentError:
-            # The text is not shown: whatever it is, it may hold a password.
-            raise ServerError(f"{config.server_url} is not a URL.", hint=self.remedy) from None
-        if url.drivername.partition("+")[0] not in ("postgresql", "postgres"):
-            raise ServerError(
-                f"{config.server_url} must be a postgresql:// URL. Found scheme: {url.drivername}.",
-                hint=self.remedy,
-            )
-        self._admin = url.set(drivername="postgresql+psycopg", database=url.database or "postgres")
-        _refuse_remote(self._admin, config)
+        self._admin = trust.admin_url(os.environ.get(config.server_url, ""), config)
 
     @classmethod
     def why_not(cls, config: Config) -> str | None:
@@ -104,7 +86,11 @@ class External(Server):
         return redacted(self._admin)
 
     def running(self) -> bool:
-        """Whether it accepts a connection."""
+        """Whether it accepts a connection.
+
+        Raises:
+            GreenroomError: It does, and is not one to use; see `trust.check`.
+        """
         import psycopg
 
         try:
@@ -153,6 +139,7 @@ class External(Server):
 
         Raises:
             psycopg.OperationalError: It does not answer.
+            GreenroomError: It is not one to use; see `trust.check`.
         """
         import psycopg
 
@@ -164,43 +151,12 @@ class External(Server):
                     # The image's temporary server, which initialises the data, listens on the socket, and goes away.
                     row = connection.execute("SHOW listen_addresses").fetchone()
                     if not patience or (row and row[0]):
+                        trust.check(connection, self._admin, self._config)
                         return
             except psycopg.OperationalError:
                 if time.monotonic() > end:
                     raise
             time.sleep(0.02)
-
-
-def _refuse_remote(url: URL, config: Config) -> None:
-    """Refuse a server on another machine, unless the configuration names its host."""
-    if "service" in url.query:
-        raise RefusedError(
-            f"{config.server_url} names a service of libpq's, which may stand for any host.",
-            hint="write the host into the URL itself",
-        )
-    for host in _hosts(url):
-        if not _local(host) and host not in config.allowed_hosts:
-            raise RefusedError(
-                f"{config.server_url} names the host {host!r}, which is not this machine. Greenroom uses another "
-                f"machine's server only where the configuration names it.",
-                hint=f'if it is a test server: allowed_hosts = ["{host}"] in [tool.greenroom]',
-            )
-
-
-def _hosts(url: URL) -> Iterator[str]:
-    """All hosts that libpq might connect to, in each of the places where a URL can name them."""
-    for value in (url.host, url.query.get("host"), url.query.get("hostaddr")):
-        for part in value if isinstance(value, tuple) else (value or "",):
-            yield from part.split(",")
-
-
-def _local(host: str) -> bool:
-    if not host or host.startswith(("/", "@")) or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _plain(error: psycopg.Error) -> str:
