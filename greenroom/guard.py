@@ -8,11 +8,15 @@ engines are watched; a connection that is made straight with a driver is not see
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import URL, Engine, event
+from sqlalchemy.engine import create
 
 from greenroom.errors import RefusedError
+
+_ELSEWHERE: Final = ("service", "servicefile", "hostaddr", "dsn", "conninfo")
+"""What drivers take that leads elsewhere than host, port and database say."""
 
 
 class Guard:
@@ -45,6 +49,8 @@ class Guard:
         """Watch all engines of this process, also those made before. Returns what ends that."""
         # "do_connect" is an event of the dialects, though it is listened to on engines.
         event.listen(Engine, "do_connect", self._check)
+        # The frame of SQLAlchemy's that calls `_check` holds the password, which pytest --showlocals would print.
+        create.__dict__["__tracebackhide__"] = _refused
         return lambda: event.remove(Engine, "do_connect", self._check)
 
     def _check(self, dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
@@ -54,7 +60,8 @@ class Guard:
         if dialect.name != "postgresql" or database in self._others:
             return
         place = _place(parameters.get("host"), parameters.get("port"))
-        if database in self.names and place == self._server:
+        leads_elsewhere = any(parameters.get(name) for name in _ELSEWHERE)
+        if database in self.names and place == self._server and not leads_elsewhere:
             self._before(database)
             return
         raise RefusedError(
@@ -63,6 +70,11 @@ class Guard:
             hint="find where that URL comes from (a .env file, a constant?); if the tests do need that database, "
             'name it: other_databases = ["…"] in [tool.greenroom]',
         )
+
+
+def _refused(information: Any) -> bool:
+    """Whether what pytest shows (its `ExceptionInfo`) is a refusal."""
+    return isinstance(information.value, RefusedError)
 
 
 def _place(host: Any, port: Any) -> tuple[str, int]:
