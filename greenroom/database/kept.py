@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -77,7 +78,7 @@ def keep(config: Config, url: URL, test: str) -> Path:
         listed = _run(url, "pg_restore", "--list", str(archive)).splitlines()
         contents.write_text("\n".join(line for line in listed if not _OURS.search(line)))
         text = _run(url, "pg_restore", "--no-owner", f"--use-list={contents}", "--file=-", str(archive))
-    target.write_text(f"{_TITLE}{test}\n{text}")
+    target.write_text(f"{_TITLE}{test}\n{text}", encoding="utf-8")
     return target
 
 
@@ -116,21 +117,24 @@ def find(config: Config, test: str) -> tuple[str, Path]:
 def restore(file: Path, url: URL) -> None:
     """Fill the empty database at `url` from a file.
 
+    The file may come from elsewhere, as an artifact of CI. So psql takes none of its own commands from it, which run
+    programs, or connect to another database.
+
     Raises:
         ServerError: A statement failed.
     """
+    key = secrets.token_hex(16)
     _run(
-        url,
-        "psql",
-        "--no-psqlrc",
-        "--quiet",
-        "--set=ON_ERROR_STOP=1",
-        f"--file={file}",
-        conninfo(url.set(password=None)),
-    )
+        url, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--command=\\restrict {key}", "--file=-",
+        conninfo(url.set(password=None)), reads=_RESTRICTED.sub(r"\1", file.read_text(encoding="utf-8")),
+    )  # fmt: skip
 
 
-def _run(url: URL, name: str, *arguments: str) -> str:
+_RESTRICTED: Final = re.compile(r"\A((?:--.*\n|\n)*)\\restrict \w+\n|(\n)\\unrestrict \w+\s*\Z")
+"""pg_dump's own such command before all else, and its end: it knows the key, and so would whoever changes the file."""
+
+
+def _run(url: URL, name: str, *arguments: str, reads: str | None = None) -> str:
     """Run one of PostgreSQL's programs: that of the wheel if it is installed, since it is not older than the server."""
     path = program(name) or shutil.which(name)
     if path is None:
@@ -138,7 +142,13 @@ def _run(url: URL, name: str, *arguments: str) -> str:
     # Not as an argument, which all users of the machine can read.
     environ = os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {})
     done = subprocess.run(
-        [path, *arguments], env=environ, capture_output=True, text=True, timeout=60, check=False
+        [path, *arguments],
+        env=environ,
+        input=reads,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
     )
     if done.returncode:
         raise ServerError(f"{name} failed: {' '.join(done.stderr.split())}.")
