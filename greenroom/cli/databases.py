@@ -136,8 +136,13 @@ def _restored(config: Config, server: Server, test: str, console: Console) -> st
         admin.drop(name)
         admin.ensure_role(config.role, template.password(config, server))
         admin.create(name, "shell", owner=config.role, checkout=identity, details={"written": written})
-        template.create_extensions(config, server, name)
-        keeping.restore(file, template.role_url(config, server, name))
+        try:
+            template.create_extensions(config, server, name)
+            keeping.restore(file, template.role_url(config, server, name))
+        except BaseException:
+            # Half of it would be taken for the whole the next time.
+            admin.drop(name)
+            raise
     return name
 
 
