@@ -13,7 +13,7 @@ from pathlib import Path
 from greenroom import checkout, servers, urls
 from greenroom.cli.inside import inside, server_that_runs
 from greenroom.config import Config
-from greenroom.database import fingerprint, template
+from greenroom.database import fingerprint, strategy, template
 from greenroom.database import kept as keeping
 from greenroom.database.admin import Admin
 from greenroom.database.clone import Clone, name_for
@@ -41,6 +41,8 @@ def migrate(config: Config, options: argparse.Namespace, console: Console) -> in
         for subject, content in fingerprint.parts(config, server_version=version):
             print(f"{hashlib.sha256(content).hexdigest()[:16]}  {subject}")
         print(f"{name}: {'up to date' if there else 'to be built by the next run'}")
+        if found is not None and found.complete:
+            print(f"cloned by {strategy.said(found.details['strategies'])}")
     elif there:
         console.say(f"up to date: {name}")
     else:

@@ -18,6 +18,7 @@ from psycopg import sql
 
 from greenroom.database import marks, rights
 from greenroom.database.marks import PREFIX, Database, Kind
+from greenroom.database.strategy import STATEMENTS
 from greenroom.errors import RefusedError, ServerError
 from greenroom.urls import conninfo, redacted
 
@@ -93,6 +94,7 @@ class Admin:
         owner: str,
         checkout: str,
         template: str | None = None,
+        strategy: str | None = None,
         details: dict[str, Any] | None = None,
     ) -> None:
         """Create a database and mark it, and only then give it its name.
@@ -105,15 +107,20 @@ class Admin:
             owner: The role that owns it.
             checkout: The identity of the checkout that it is for.
             template: The database to clone; by default an empty one.
+            strategy: How, of `strategy.STATEMENTS`; by default as the template's mark says.
             details: What to write down in its mark.
         """
         unnamed = f"{PREFIX}new_{secrets.token_hex(6)}"
         statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
             sql.Identifier(unnamed), sql.Identifier(owner), sql.Identifier(template or "template0")
         )
-        if template is not None and self.version >= 150000:
-            # Copies files instead of writing every page to the WAL, which is faster where fsync is off.
-            statement += sql.SQL(" STRATEGY file_copy")
+        if strategy is None and template is not None and (found := self.find(template)) is not None:
+            strategy = next(iter(found.details["strategies"]), None)
+        if strategy is not None:
+            clause, method = STATEMENTS[strategy]
+            statement += sql.SQL(f" {clause}")
+            if method is not None and self.version >= 180000:
+                self._connection.execute(sql.SQL("SET file_copy_method TO {}").format(method))
         # Marked, but not yet under the name that its run has locked, it would be swept as a dead run's.
         with self.lock(unnamed):
             self._execute_when_free(statement)
@@ -128,22 +135,28 @@ class Admin:
                 locked_in=self._url.database,
                 details=details or {},
             )
-            self._connection.execute(
-                sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(unnamed), mark)
-            )
+            self._comment(unnamed, mark)
             self._execute_when_free(
                 sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
                     sql.Identifier(unnamed), sql.Identifier(name)
                 )
             )
 
-    def complete(self, name: str) -> None:
-        """Close a template to all connections and declare it ready, in one statement."""
+    def complete(self, name: str, **details: Any) -> None:
+        """Write more into a template's mark, close it to all connections and declare it ready; the last in one statement."""
+        row = self._connection.execute(f"{marks.DATABASES} WHERE datname = %s", [name]).fetchone()
+        assert row is not None
+        mark = marks.role(row[1], row[2], row[4])
+        assert mark is not None
+        self._comment(name, marks.written(**mark | {"details": mark["details"] | details}))
         self._connection.execute(
             sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false").format(
                 sql.Identifier(name)
             )
         )
+
+    def _comment(self, name: str, mark: str) -> None:
+        self._connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), mark))
 
     def set_for(self, name: str, **settings: str) -> None:
         """Give a database's sessions other defaults."""

@@ -10,7 +10,7 @@ import psycopg
 from sqlalchemy import URL
 
 from greenroom import checkout
-from greenroom.database import fingerprint, migrate
+from greenroom.database import fingerprint, migrate, strategy
 from greenroom.database.admin import Admin
 from greenroom.database.marks import PREFIX
 from greenroom.database.prepare import prepare
@@ -80,10 +80,12 @@ def _build(config: Config, server: Server, admin: Admin, name: str, say: Say) ->
             with psycopg.connect(conninfo(own), autocommit=True) as connection:
                 # Once for all clones: hint bits and statistics are copied with the pages.
                 connection.execute("VACUUM (FREEZE, ANALYZE)")
+            ways = strategy.measure(admin, name, owner=config.role, checkout=checkout.identity(config.root))
         except BaseException:
             admin.drop(name)
             raise
-        admin.complete(name)
+        admin.complete(name, strategies=ways)
+    say(f"clones are made by {strategy.said(ways)}")
     _prune(config, admin)
 
 
