@@ -22,6 +22,18 @@ from tests.greenroom.pages import ROOT, Block, blocks_of, missing
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
+TEST_FILE = "tests/test_it.py"
+"""Where a block is written that does not say where."""
+
+SUITES: dict[tuple[Path, str], list[Block]] = {}
+"""By page and project, the blocks with tests that are to pass and whose output nobody looks at."""
+
+for _block in BLOCKS:
+    if (_block.how, _block.language, _block.fails) == ("run", "python", False) and not any(
+        _block is other.printing for other in BLOCKS
+    ):
+        SUITES.setdefault((_block.page, _block.project), []).append(_block)
+
 
 def those(way: str, *, unless: Collection[Block | None] = ()) -> pytest.MarkDecorator:
     """Run a test for each block that is run in this way."""
@@ -81,16 +93,19 @@ def copy_service(root: Path) -> None:
 
 def run_tests(project: Project, block: Block) -> RunResult:
     """Run a block as a test file; it passes or fails as it says."""
-    path = block.path or "tests/test_it.py"
-    project.write(path, block.text)
-    result = project.pytest(path)
-    outcomes = result.parseoutcomes()
+    project.write(block.path or TEST_FILE, block.text)
+    result = project.pytest(block.path or TEST_FILE)
     if block.fails:
         assert result.ret == 1, result.stdout.str()
     else:
-        assert result.ret == 0, result.stdout.str()
-        assert set(outcomes) == {"passed"}, result.stdout.str()
+        assert_passed(result)
     return result
+
+
+def assert_passed(result: RunResult) -> None:
+    """Check that there were tests, and that all of them have passed without a warning."""
+    assert result.ret == 0, result.stdout.str()
+    assert set(result.parseoutcomes()) == {"passed"}, result.stdout.str()
 
 
 def run_commands(project: Project, block: Block) -> str:
@@ -133,9 +148,26 @@ def test_each_says_how_it_is_run(block: Block) -> None:
         assert block.how in {"run", "write", "output", "load"}, f"{block}: it is to be run here"
 
 
-@those("run", unless={block.printing for block in BLOCKS})
+@pytest.mark.parametrize("suite", SUITES.values(), ids=[f"{page.stem}-{name}" for page, name in SUITES])
+def test_suite(suite: list[Block], project_of: MakeProject) -> None:
+    """The tests of a page that are to pass do so, as one suite: what it takes to start is paid for once."""
+    project = project_of(suite[-1])
+    paths = []
+    for block in suite:
+        paths.append(f"{(block.path or TEST_FILE).rpartition('/')[0]}/test_line_{block.line}.py")
+        project.write(paths[-1], block.text)
+    result = project.pytest(*paths)
+    assert_passed(result)
+    found = set(re.findall(r"test_line_(\d+)", result.stdout.str()))
+    assert found == {str(block.line) for block in suite}, "a block without a test"
+
+
+@those(
+    "run",
+    unless={block.printing for block in BLOCKS} | {block for suite in SUITES.values() for block in suite},
+)
 def test_run(block: Block, project_of: MakeProject) -> None:
-    """Tests pass, or fail if they are to; commands succeed and print what is shown; the next test does the others."""
+    """Other tests pass, or fail if they are to; commands succeed and print what is shown."""
     run(project_of(block), block)
 
 
