@@ -27,7 +27,7 @@ STRICT = ("testing-guide", "how-it-works", "faq")
 """Pages on which each block is run here."""
 
 _BLOCK = re.compile(
-    r"^(?P<comment><!--[^\n]*-->\n)?(?P<fence>```+)(?P<language>[^\n{]*)\n(?P<text>.*?)^(?P=fence)$",
+    r"^(?P<comment><!--[^\n]*-->\n)?(?P<fence>```+)(?P<language>[^\n]*)\n(?P<text>.*?)^(?P=fence)$",
     re.MULTILINE | re.DOTALL,
 )
 _HOW = re.compile(
@@ -84,6 +84,8 @@ def blocks_of(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     found: list[Block] = []
     for match in _BLOCK.finditer(text):
+        if match["language"].startswith("{"):
+            continue
         how, project, path, fails = "", "", "", False
         told = _HOW.fullmatch(match["comment"] or "")
         if told is not None:

@@ -241,6 +241,7 @@ def test_blocks_of_a_page(tmp_path: Path) -> None:
         "<!-- write: shop tests/conftest.py -->\n```python\nx = 1\n```\n"
         "<!-- run: shop, fails -->\n```python\ny = 1\n```\n\n"
         "<!-- output -->\n```text\nz\n```\n"
+        "```{include} ../README.md\n```\n"
         "```python\nbare = 1\n```\n"
         "<!-- run: app tests/unit/test_it.py -->\n```python\n```\n"
         "<!-- run it somehow -->\n```python\n```\n"

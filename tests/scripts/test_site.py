@@ -17,10 +17,14 @@ from tests.scripts.conftest import HERE
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of all that the site is made from, whose venv for it is made by the first build."""
     root = tmp_path_factory.mktemp("site") / "check out"
-    for folder in ("docs", "requirements", "scripts", "app", "compose", ".github", "greenroom", "tests"):
-        shutil.copytree(HERE / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("README.md", "pyproject.toml"):
-        shutil.copy(HERE / file, root)
+    files = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=HERE, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    for path in filter(None, files.split("\0")):
+        if (HERE / path).is_file():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(HERE / path, root / path)
     (root / ".venv").symlink_to(sys.prefix)
     return root
 
