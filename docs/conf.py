@@ -34,7 +34,7 @@ NAVIGATION = {
     "Write tests": ["testing-guide", "configuration"],
     "When something is wrong": ["faq", "explained-errors", "troubleshooting/*"],
     "Run them": ["docker", "ci", "github-actions", "offline-images"],
-    "Understand it": ["how-it-works", "benchmarks", "decisions/*"],
+    "Understand it": ["how-it-works", "benchmarks", "decisions/README"],
 }
 """Captions and pages, in order; `*` stands for more than one. A page that is named nowhere is an error of the build."""
 
@@ -98,15 +98,19 @@ def link_files(app: Sphinx, document: nodes.document) -> None:
             node.replace_self(text)
 
 
+def contents(app: Sphinx, patterns: list[str], *options: str) -> str:
+    """A table of contents of the pages that there are."""
+    pages = [name for pattern in patterns for name in sorted(fnmatch.filter(app.env.found_docs, pattern))]
+    return "\n".join(["", "```{toctree}", *options, "", *(f"/{page}" for page in pages), "```", ""])
+
+
 def add_navigation(app: Sphinx, page: str, source: list[str]) -> None:
-    """Give the first page the table of contents: of what `NAVIGATION` names, the pages that there are."""
-    if page != "index":
-        return
-    for caption, patterns in NAVIGATION.items():
-        pages = [name for pattern in patterns for name in sorted(fnmatch.filter(app.env.found_docs, pattern))]
-        source[0] += "\n".join(
-            ["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```", ""]
-        )
+    """Give the first page the site's table of contents, and that of the decisions theirs."""
+    if page == "index":
+        for caption, patterns in NAVIGATION.items():
+            source[0] += contents(app, patterns, ":hidden:", f":caption: {caption}")
+    if page == "decisions/README":
+        source[0] += contents(app, ["decisions/0*"])
 
 
 def setup(app: Sphinx) -> None:

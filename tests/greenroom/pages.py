@@ -7,7 +7,7 @@ A comment in the line above a block says it; on a page it is not seen:
     <!-- write: shop tests/conftest.py -->  a file that the blocks after it on this page find
     <!-- output -->                         what the block above has printed, `…` standing for anything
     <!-- run by: tests/docker/test_it.py -->  commands that this test runs
-    <!-- not run: a drawing -->             why it is not; only on pages that do not teach
+    <!-- not run: Docker's own commands --> why it is not; only on pages that do not teach
 
 TOML, YAML and Makefiles need no comment: they are loaded by who reads such files.
 """
