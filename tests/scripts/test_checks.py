@@ -43,7 +43,12 @@ def project(checkout: Checkout) -> Checkout:
     checkout.copy("Makefile", "scripts/lint", "scripts/lock", "scripts/_checks.bash", ".ci/run", ".bake.toml")
     checkout.write("pyproject.toml", PROJECT)
     header = f"# pyproject.toml: {digest(checkout)}\n"
-    for lock in ("requirements/dev.txt", "requirements/app.txt", "requirements/docs.txt"):
+    for lock in (
+        "requirements/dev.txt",
+        "requirements/app.txt",
+        "requirements/docs.txt",
+        "requirements/bench.txt",
+    ):
         checkout.write(lock, header)
     for tool in ("ruff", "mypy", "shellcheck", "shfmt", "mbake", "zizmor", "check-jsonschema", "hadolint"):
         checkout.program(checkout.root / ".venv/bin" / tool, f'echo "{tool} $*" >>"$log"\n')
@@ -166,7 +171,7 @@ class TestCi:
         *("test-up", "test", "ci-test", "test-down"),
         *("offline-images", "images"),
         *("test-up", "test", "test-down", "ci-test"),
-        *("test-toolkit", "test-down"),
+        *("bench", "test-toolkit", "test-down"),
     )
 
     @pytest.mark.parametrize(
