@@ -30,6 +30,7 @@ from greenroom.errors import GreenroomError, LeftoverError, RefusedError, Rewind
 from greenroom.guard import Guard
 from greenroom.loop import Loop
 from greenroom.servers.base import Server, kinds
+from greenroom.session_state import SessionState
 from greenroom.urls import environment, for_driver, forget_libpq_environment
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Stage:
             variable=config.database_url,
             before=self._before_connect,
         )
+        self._session_state = SessionState()
         self._opening = threading.RLock()
         self._undo = contextlib.ExitStack()
         self.app_url = template.app_url(config, server, self.name)
@@ -187,7 +189,7 @@ class Stage:
             rewound = self._clone.rewind()
             if rewound.beyond:
                 self.renew()
-            elif rewound.connections:
+            elif rewound.connections or self._session_state.changed:
                 self.loop.dispose_engines(self.name)
         except LeftoverError:
             # A connection that was ended may be in a pool.
@@ -198,6 +200,7 @@ class Stage:
             self._renew_or_give_up()
             raise
         finally:
+            self._session_state.changed = False
             self.rewinds.append(time.perf_counter() - start)
 
     def _renew_or_give_up(self) -> None:
@@ -304,6 +307,7 @@ class Stage:
             self.on_close(partial(_restore, name, os.environ.get(name)))
             os.environ[name] = value
         self.on_close(self._guard.install())
+        self.on_close(self._session_state.install())
 
     def _before_connect(self, database: str) -> None:
         """Have the database before anything connects to it: a test may do so without asking for a fixture."""

@@ -350,3 +350,79 @@ def test_fresh_database(project: Project) -> None:
             assert oid(session) != oids[0]
             assert client.get("/customers").json() == []
         """)
+
+
+def test_connections_that_a_test_has_changed(project: Project) -> None:
+    """What a test leaves with a pooled connection (LISTEN, SET, a cursor WITH HOLD) is not there for the next test.
+
+    Within the test, the pool is as in production, so an application that leaks a setting shows it.
+    """
+    project.passes(
+        """
+        import pytest
+        from sqlalchemy import text
+
+        STATE = text(
+            "SELECT current_setting('work_mem'), current_setting('search_path'), current_setting('app.user', true),"
+            " (SELECT count(*) FROM pg_listening_channels()), (SELECT count(*) FROM pg_cursors WHERE is_holdable),"
+            " (SELECT count(*) FROM pg_prepared_statements WHERE NOT from_sql IS NOT TRUE), current_user"
+        )
+        CHANGES = [
+            "LISTEN news",
+            "SET work_mem = '9MB'",
+            "  set session search_path to pg_catalog",
+            "SELECT set_config('app.user', 'ada', false)",
+            "DECLARE held CURSOR WITH HOLD FOR SELECT 1",
+            "PREPARE one AS SELECT 1",
+            "SET ROLE NONE",
+        ]
+        first = {}
+
+        def state(engine, run):
+            from shop.main import engine as pooled
+
+            async def theirs():
+                async with pooled.connect() as connection:
+                    return (await connection.execute(STATE)).one()
+
+            with engine.connect() as connection:
+                return connection.execute(STATE).one(), run(theirs())
+
+        @pytest.mark.parametrize("change", ["nothing", *CHANGES, "nothing more"])
+        def test_change(engine, run, change):
+            from shop.main import engine as pooled
+
+            found = state(engine, run)
+            assert first.setdefault("state", found) == found
+
+            async def theirs():
+                async with pooled.begin() as connection:
+                    await connection.execute(text(change))
+
+            if change in CHANGES:
+                with engine.begin() as connection:
+                    connection.execute(text(change))
+                run(theirs())
+                assert (state(engine, run) != found) == (change != "SET ROLE NONE")
+
+        def test_what_ends_by_itself(engine, run):
+            from shop.main import engine as pooled
+
+            async def pid():
+                async with pooled.begin() as connection:
+                    await connection.execute(text("SET LOCAL work_mem = '9MB'"))
+                    await connection.execute(text("SELECT set_config('app.user', 'ada', true)"))
+                    return await connection.scalar(text("SELECT pg_backend_pid()"))
+
+            first["pid"] = run(pid())
+
+        def test_keeps_its_connection(run):
+            from shop.main import engine as pooled
+
+            async def pid():
+                async with pooled.connect() as connection:
+                    return await connection.scalar(text("SELECT pg_backend_pid()"))
+
+            assert run(pid()) == first["pid"]
+        """
+    )
