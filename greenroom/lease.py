@@ -16,9 +16,15 @@ FILE: Final = "lease"
 
 def new(parent: Path, prefix: str = "run") -> IO[str]:
     """Make a folder for this process below `parent`. Returns its locked file; the folder is that file's parent."""
+    # The same one again for a second run of this process: what the first has imported knows that path.
+    suffix = ""
     while True:
-        folder = parent / f"{prefix}-{os.getpid()}-{secrets.token_hex(2)}"
-        folder.mkdir(parents=True, mode=0o700)
+        folder = parent / f"{prefix}-{os.getpid()}{suffix}"
+        suffix = f"-{secrets.token_hex(2)}"
+        try:
+            folder.mkdir(parents=True, mode=0o700)
+        except FileExistsError:
+            continue
         (folder / FILE).touch()
         held = take(folder)
         # Somebody else may have swept the folder before it was locked.

@@ -112,9 +112,9 @@ class Stage:
             )
         else:
             kind, why = servers.choose(config, entering=False)
-            stage = cls(
-                config, kind.for_run(config), why=why, run=secrets.token_hex(4), worker="main", say=say
-            )
+            run = _TOKENS.pop() if _TOKENS else secrets.token_hex(4)
+            stage = cls(config, kind.for_run(config), why=why, run=run, worker="main", say=say)
+            stage.on_close(partial(_TOKENS.append, run))
         stage._set_environment()
         return stage
 
@@ -319,6 +319,11 @@ class Stage:
                 hint="move the test to another folder, or take the marker away",
             )
         self.open()
+
+
+_TOKENS: Final[list[str]] = []
+"""Of the runs of this process that have ended. The next one takes it over: an application that is imported once knows the
+database's name of the first run."""
 
 
 def _restore(name: str, value: str | None) -> None:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg import sql
+from sqlalchemy import make_url
 
+from greenroom import config
+from greenroom.database.prepare import prepare
+from greenroom.database.rewind import Rewinder, Rewound
+from greenroom.output import silent
+from greenroom.servers import instance
+from greenroom.servers.embedded import Embedded
+from greenroom.urls import conninfo
 from tests.greenroom.conftest import PROJECTS, Project
 
 STATEMENTS = {
@@ -40,6 +52,12 @@ STATEMENTS = {
     "unlogged": ["INSERT INTO fleeting VALUES (1)"],
     "row-level security": ["BEGIN; SET LOCAL app.owner = 'a'; INSERT INTO secret VALUES ('a', 1); COMMIT"],
     "materialized view": ["INSERT INTO plain (note) VALUES ('a')", "REFRESH MATERIALIZED VIEW summary"],
+    "materialized view, concurrently": ["INSERT INTO plain (note) VALUES ('a')", "REFRESH MATERIALIZED VIEW CONCURRENTLY summary"],
+    "merge": ["MERGE INTO leaf USING node ON leaf.id = node.id WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (node.id, NULL)"],
+    "on conflict": ["INSERT INTO seeded (name) VALUES ('one'), ('four') ON CONFLICT (name) DO UPDATE SET name = 'five'"],
+    "on conflict do nothing, which calls the sequence": ["INSERT INTO seeded (name) VALUES ('one') ON CONFLICT DO NOTHING"],
+    "insert rolled back, which calls the sequence": ["BEGIN; INSERT INTO plain (note) VALUES ('a'); ROLLBACK"],
+    "exclusion constraint": ["UPDATE booking SET room = '[7,9)' WHERE room @> 1", "INSERT INTO booking VALUES ('[1,2)')"],
     "view that can be written to": ["INSERT INTO seen (note) VALUES ('through the view')"],
     "large object made": ["SELECT lo_from_bytea(0, '\\xbeef')"],
     "large object changed": ["SELECT lo_put(4711, 0, '\\xffff')"],
@@ -73,6 +91,16 @@ STATEMENTS = {
 @pytest.fixture
 def zoo(project: Project) -> Project:
     """A project whose schema has one of each, and whose tests check that they find the template's contents."""
+    return _with_animals(project)
+
+
+@pytest.fixture
+def embedded_zoo(embedded_project: Project) -> Project:
+    """The same with a server of its own."""
+    return _with_animals(embedded_project)
+
+
+def _with_animals(project: Project) -> Project:
     for file in (PROJECTS / "zoo").iterdir():
         shutil.copy(file, project.root)
     return project
@@ -87,6 +115,170 @@ def test_whatever_a_statement_did(zoo: Project) -> None:
     zoo.write("test_zoo.py", "\n\n".join([*tests, "def test_last(): pass\n"]))
     result = zoo.pytest("test_zoo.py")
     result.assert_outcomes(passed=len(STATEMENTS) + 2)
+
+
+def test_whatever_another_client_did(zoo: Project) -> None:
+    """What is written over other connections than SQLAlchemy's is rewound, too: raw drivers, COPY, psql in a process of its own."""
+    zoo.write(
+        "test_zoo.py",
+        """
+        import asyncio
+        import os
+        import subprocess
+
+        import asyncpg
+        import psycopg
+        from greenroom.servers import program
+
+        def dsn(url):
+            return url.replace("+psycopg", "")
+
+        def test_first():
+            pass
+
+        def test_psycopg(sync_database_url):
+            with psycopg.connect(dsn(sync_database_url)) as connection:
+                connection.execute("DELETE FROM seeded")
+                with connection.cursor().copy("COPY plain (note) FROM STDIN") as copy:
+                    copy.write_row(["copied"])
+
+        def test_asyncpg_on_a_loop_of_its_own(sync_database_url):
+            async def write():
+                connection = await asyncpg.connect(dsn(sync_database_url))
+                await connection.copy_records_to_table("leaf", records=[(7, None), (8, 1)])
+                await connection.execute("TRUNCATE seeded_without_key")
+                await connection.close()
+
+            asyncio.run(write())
+
+        def test_psql(sync_database_url):
+            psql = program("psql") or "psql"
+            statements = ["-c", "UPDATE seeded SET name = upper(name)", "-c", "SELECT nextval('free_standing')"]
+            subprocess.run([psql, dsn(sync_database_url), "-qAt", *statements], check=True)
+
+        def test_superuser_whose_triggers_are_off(admin):
+            admin.execute("SET session_replication_role = replica")
+            admin.execute("INSERT INTO plain (note) VALUES ('unseen by triggers of users')")
+
+        def test_last():
+            pass
+        """,
+    )
+    zoo.pytest("test_zoo.py").assert_outcomes(passed=6)
+
+
+def test_tables_of_an_extension(zoo: Project, server_url: str, tmp_path: Path) -> None:
+    """Rows and sequences of tables that an extension has made are rewound like all others."""
+    url = make_url(server_url).set(drivername="postgresql")
+    folder = tmp_path / "extension"
+    folder.mkdir()
+    (folder / "ledger.control").write_text("default_version = '1'\nrelocatable = true\n")
+    (folder / "ledger--1.sql").write_text(
+        "CREATE TABLE ledger (id bigserial PRIMARY KEY, what text); INSERT INTO ledger (what) VALUES ('first');"
+        "GRANT ALL ON ledger, ledger_id_seq TO PUBLIC;"
+    )
+    for path in (*reversed(tmp_path.parents), tmp_path, folder):
+        if path.stat().st_uid == os.geteuid():
+            path.chmod(path.stat().st_mode | 0o055)  # the server may run as another user
+    with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as connection:
+        if connection.info.server_version < 180000:
+            pytest.skip("before 18, extensions must be in the server's own folder")
+        connection.execute(
+            sql.SQL("ALTER ROLE postgres SET extension_control_path TO {}").format(f"{tmp_path}:$system")
+        )
+        try:
+            zoo.replace("pyproject.toml", '["citext"]', '["citext", "ledger"]')
+            zoo.write(
+                "test_zoo.py",
+                """
+                def test_first(): pass
+                def test_write(execute): execute("INSERT INTO ledger (what) VALUES ('more')", "UPDATE ledger SET what = 'x'")
+                def test_last(): pass
+                """,
+            )
+            zoo.pytest("test_zoo.py").assert_outcomes(passed=3)
+        finally:
+            connection.execute("ALTER ROLE postgres RESET extension_control_path")
+
+
+def test_autovacuum_at_work(embedded_zoo: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that vacuums and analyses all the time, as others than greenroom's own do, disturbs no rewind."""
+    for name, value in AUTOVACUUM.items():
+        monkeypatch.setitem(instance.SETTINGS, name, value)
+    settings = config.load(embedded_zoo.root)
+    assert settings is not None
+    Embedded.for_checkout(settings).start(silent)
+    tables = "'plain', 'seeded', 'leaf'"
+    embedded_zoo.write(
+        "test_zoo.py",
+        f"""
+        import time
+        import pytest
+
+        VACUUMS = "SELECT sum(autovacuum_count + autoanalyze_count) FROM pg_stat_user_tables WHERE relname IN ({tables})"
+
+        @pytest.mark.parametrize("number", range(60))
+        def test_write(execute, number):
+            execute(
+                "INSERT INTO plain (note) SELECT 'note' FROM generate_series(1, 300)",
+                "UPDATE seeded SET name = upper(name)",
+                "DELETE FROM leaf",
+            )
+
+        def test_vacuums(admin, execute):
+            end = time.monotonic() + 30
+            while admin.execute(VACUUMS).fetchone() == (0,) and time.monotonic() < end:
+                execute("INSERT INTO plain (note) SELECT 'note' FROM generate_series(1, 300)")
+            assert admin.execute(VACUUMS).fetchone() > (0,)
+
+        def test_last(): pass
+        """,
+    )
+    result = embedded_zoo.pytest("test_zoo.py")
+    result.assert_outcomes(passed=62)
+
+
+AUTOVACUUM = {
+    "autovacuum": "on",
+    "autovacuum_naptime": "1s",
+    "autovacuum_vacuum_threshold": "10",
+    "track_counts": "on",
+}
+
+
+def test_ten_thousand_rewinds(server_url: str) -> None:
+    """Neither the tables nor the catalogue nor the rewind's own tables grow with the rewinds."""
+    admin = make_url(server_url).set(drivername="postgresql+psycopg", database="postgres")
+    with psycopg.connect(conninfo(admin), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE many_rewinds")
+    url = admin.set(database="many_rewinds")
+    try:
+        with psycopg.connect(conninfo(url), autocommit=True) as connection:
+            connection.execute(
+                "CREATE TABLE parent (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text);"
+                "CREATE TABLE child (id serial PRIMARY KEY, parent_id int REFERENCES parent, name text);"
+                "CREATE INDEX ON child (name); INSERT INTO parent (name) SELECT 'seed' FROM generate_series(1, 50)"
+            )
+            prepare(url)
+            rewinder = Rewinder(url)
+            sizes: list[int] = []
+            for number in range(10_000):
+                connection.execute(
+                    "WITH new AS (INSERT INTO parent (name) VALUES (repeat('a', 100)) RETURNING id)"
+                    " INSERT INTO child (parent_id, name) SELECT id, repeat('b', 100) FROM new"
+                )
+                if number % 10 == 0:
+                    connection.execute("UPDATE parent SET name = upper(name)")
+                assert rewinder.rewind() == Rewound()
+                if number % 1000 == 999:
+                    row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+                    assert row is not None
+                    sizes.append(row[0])
+            rewinder.close()
+        assert sizes[-1] - sizes[0] <= 256 * 1024, sizes
+    finally:
+        with psycopg.connect(conninfo(admin), autocommit=True) as connection:
+            connection.execute("DROP DATABASE many_rewinds WITH (FORCE)")
 
 
 def test_whatever_a_connection_left(zoo: Project) -> None:

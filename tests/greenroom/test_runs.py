@@ -59,6 +59,114 @@ def test_parallel(project: Project) -> None:
     assert "migrating" not in again.stdout.str() + again.stderr.str()
 
 
+def test_eight_workers(project: Project) -> None:
+    """`-n 8` on a server of the default size: eight databases, one template, nothing left."""
+    project.write(
+        "tests/test_it.py",
+        """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(80))
+        def test_insert(client, session, number):
+            assert client.post("/customers/a").json() == {"id": 1}
+        """,
+    )
+    project.pytest("-n", "8").assert_outcomes(passed=80)
+    assert databases(project) == []
+
+
+@pytest.mark.parametrize("death", ["os._exit(3)", "os.kill(os.getpid(), signal.SIGSEGV)"])
+def test_crashed_worker(project: Project, death: str) -> None:
+    """A worker that dies fails its test; the one in its place has a database of its own, and nothing is left behind."""
+    project.write(
+        "tests/test_it.py",
+        f"""
+        import os, signal
+        import pytest
+
+        @pytest.mark.parametrize("number", range(12))
+        def test_insert(client, session, number):
+            assert client.post("/customers/a").json() == {{"id": 1}}
+            if number == 5:
+                {death}
+        """,
+    )
+    result = project.pytest("-n", "2", "-p", "no:faulthandler")
+    result.assert_outcomes(passed=11, failed=1)
+    result.stdout.fnmatch_lines(["*worker 'gw*' crashed while running *test_insert[[]5]*"])
+    # The dead worker's database is swept by the next run, at the latest.
+    end = time.monotonic() + 20
+    while databases(project) and time.monotonic() < end:
+        project.pytest("-k", "0").assert_outcomes(passed=2, deselected=10)
+    assert databases(project) == []
+
+
+@pytest.mark.parametrize("kind", ["project", "embedded_project"])
+def test_several_runs_in_one_process(kind: str, request: pytest.FixtureRequest) -> None:
+    """pytest.main() again and again in one interpreter: the application is imported once, and each run's database is there."""
+    project = request.getfixturevalue(kind)
+    project.write("tests/test_it.py", THREE_TESTS)
+    project.write(
+        "again.py",
+        """
+        import os
+        import pytest
+
+        before = dict(os.environ)
+        for _ in range(3):
+            assert pytest.main(["-q", "-p", "no:cacheprovider"]) == 0
+            changed = {name for name in before.keys() | os.environ if before.get(name) != os.environ.get(name)}
+            assert changed <= {"PYTEST_VERSION", "PYTEST_CURRENT_TEST"}, changed
+        """,
+    )
+    done = subprocess.run(
+        [sys.executable, "again.py"],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("6 passed") == 3
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--collect-only"], ["--fixtures"], ["--markers"], ["--setup-plan"], ["--help"]]
+)
+def test_no_server_for_a_look(embedded_project: Project, runtime: Path, arguments: list[str]) -> None:
+    """What runs no test starts no server, and leaves no folder of one."""
+    embedded_project.write("tests/test_it.py", THREE_TESTS)
+    result = embedded_project.pytest(*arguments)
+    assert result.ret == 0, result.stdout.str() + result.stderr.str()
+    assert list(runtime.rglob("data")) == []
+    assert list(runtime.rglob("postgres.log")) == []
+    assert list(runtime.iterdir()) == []
+
+
+def test_failed_ones_again(project: Project) -> None:
+    """`-x`, `--lf` and a random order are what they are elsewhere: each test finds the template's state."""
+    project.replace("pyproject.toml", '"-p", "no:randomly", "-p", "no:cacheprovider"', '"-p", "randomly"')
+    project.write(
+        "tests/test_it.py",
+        """
+        import pathlib
+        import pytest
+
+        @pytest.mark.parametrize("number", range(6))
+        def test_insert(client, number):
+            assert client.post("/customers/a").json() == {"id": 1}
+            assert number != 3 or pathlib.Path("mended").exists()
+        """,
+    )
+    assert project.pytest("-x").ret == 1
+    project.pytest("-p", "no:randomly").assert_outcomes(passed=5, failed=1)
+    (project.root / "mended").touch()
+    project.pytest("--lf").assert_outcomes(passed=1, deselected=0)
+    project.pytest("-p", "no:xdist").assert_outcomes(passed=6)
+    assert databases(project) == []
+
+
 def test_second_run_migrates_nothing(project: Project) -> None:
     """A second run with the same models migrates nothing; an edit to them is noticed."""
     project.write("shop/more.py", "# this project's own hash\n")

@@ -67,5 +67,8 @@ ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
 ALTER TABLE secret FORCE ROW LEVEL SECURITY;
 CREATE POLICY own ON secret USING (owner = current_setting('app.owner', true));
 CREATE MATERIALIZED VIEW summary AS SELECT count(*) FROM plain;
+CREATE UNIQUE INDEX ON summary (count);
+CREATE TABLE booking (room int4range, EXCLUDE USING gist (room WITH &&));
+INSERT INTO booking VALUES ('[1,3)'), ('[3,5)');
 CREATE VIEW seen AS SELECT id, note FROM plain;
 SELECT lo_from_bytea(4711, '\xcafe');

@@ -1,0 +1,148 @@
+"""The template's hash: whatever shapes the template changes it, and nothing else does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.greenroom.conftest import Project
+
+REVISION = """
+    from alembic import op
+
+    revision, down_revision = "{number}", {before!r}
+
+    def upgrade():
+        op.execute("CREATE TABLE t{number} (id int PRIMARY KEY)")
+"""
+
+ENV = """
+    from alembic import context
+
+    context.configure(connection=context.config.attributes["connection"])
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
+
+@pytest.fixture
+def migrated(project: Project) -> Project:
+    """A project with migrations, in a folder of its own beside the application, and a seed."""
+    project.write("alembic.ini", "[alembic]\nscript_location = %(here)s/migrations\n")
+    project.write("migrations/env.py", ENV)
+    project.write("migrations/script.py.mako", "")
+    project.write("migrations/README", "About the migrations.\n")
+    project.write("migrations/versions/one.py", REVISION.format(number=1, before=None))
+    project.write("migrations/rows.csv", "a,b\n")
+    project.write("seed.sql", "INSERT INTO t1 VALUES (1);\n")
+    project.write("app.py", "app = None\n")
+    project.write(
+        "pyproject.toml",
+        """
+        [tool.greenroom]
+        app = "app:app"
+        alembic = "alembic.ini"
+        seed = ["seed.sql"]
+        keep_failed = 3
+
+        [tool.greenroom.environment]
+        LEVEL = "1"
+        """,
+    )
+    return project
+
+
+def template(project: Project) -> str:
+    """The name of the project's template."""
+    done = project.greenroom("migrate", "--status")
+    assert done.returncode == 0, done.stderr
+    found = re.search(r"^(greenroom_template_\w+): ", done.stdout, re.MULTILINE)
+    assert found
+    return found[1]
+
+
+SHAPES: dict[str, Callable[[Project], object]] = {
+    "another revision": lambda project: project.write(
+        "migrations/versions/two.py", REVISION.format(number=2, before="1")
+    ),
+    "an edited revision": lambda project: project.replace(
+        "migrations/versions/one.py", "id int", "id bigint"
+    ),
+    "a comment in a revision": lambda project: project.replace(
+        "migrations/versions/one.py", "def", "# It may be a pragma.\ndef"
+    ),
+    "env.py": lambda project: project.replace("migrations/env.py", "with", "# changed\nwith"),
+    "a file that a migration reads": lambda project: project.write("migrations/rows.csv", "a,c\n"),
+    "a renamed file": lambda project: (project.root / "migrations/rows.csv").rename(
+        project.root / "migrations/more.csv"
+    ),
+    "the seed": lambda project: project.write("seed.sql", "INSERT INTO t1 VALUES (2);\n"),
+    "a second seed": lambda project: project.replace(
+        "pyproject.toml", '["seed.sql"]', '["seed.sql", "migrations/rows.csv"]'
+    ),
+    "an extension": lambda project: project.replace(
+        "pyproject.toml", "keep_failed", 'extensions = ["citext"]\nkeep_failed'
+    ),
+    "the role": lambda project: project.replace(
+        "pyproject.toml", "keep_failed", 'role = "another"\nkeep_failed'
+    ),
+    "the application's environment": lambda project: project.replace("pyproject.toml", '"1"', '"2"'),
+}
+
+SHAPES_NOT: dict[str, Callable[[Project], object]] = {
+    "the application": lambda project: project.write("app.py", "app = 1\n"),
+    "a test": lambda project: project.write("tests/test_new.py", "def test(): pass\n"),
+    "a setting of the runs": lambda project: project.replace(
+        "pyproject.toml", "keep_failed = 3", "keep_failed = 5"
+    ),
+    "another tool's settings": lambda project: project.replace(
+        "pyproject.toml", "[tool.greenroom]\n", "[tool.other]\nx = 1\n\n[tool.greenroom]\n"
+    ),
+    "the pattern for new revisions": lambda project: project.write(
+        "migrations/script.py.mako", "# ${message}\n"
+    ),
+    "the README beside the revisions": lambda project: project.write("migrations/README", "More.\n"),
+    "compiled files": lambda project: project.write("migrations/__pycache__/env.cpython-311.pyc", "x"),
+    "an editor's file": lambda project: project.write("migrations/versions/.one.py.swp", "x"),
+    "the time of a file": lambda project: (project.root / "migrations/env.py").touch(),
+}
+
+
+@pytest.mark.parametrize("change", SHAPES)
+def test_shapes_the_template(migrated: Project, change: str) -> None:
+    """An edit to what shapes the template leads to another one; taken back, to the one before."""
+    before = template(migrated)
+    files = {path: path.read_bytes() for path in migrated.root.rglob("*") if path.is_file()}
+    SHAPES[change](migrated)
+    assert template(migrated) != before
+    for path in migrated.root.rglob("*"):
+        if path.is_file() and path not in files:
+            path.unlink()
+    for path, content in files.items():
+        path.write_bytes(content)
+    assert template(migrated) == before
+
+
+def test_shapes_nothing(migrated: Project) -> None:
+    """Edits to what does not shape it lead to no other template."""
+    before = template(migrated)
+    for change in SHAPES_NOT.values():
+        change(migrated)
+        assert template(migrated) == before, change
+
+
+def test_hash_is_explained(migrated: Project) -> None:
+    """`migrate --status` lists what goes into the hash, so that two lists show what differs, and whether it is built."""
+    done = migrated.greenroom("migrate", "--status")
+    subjects = [line.partition("  ")[2] for line in done.stdout.splitlines() if "  " in line]
+    assert subjects == [
+        "format", "server version", "role", "extensions", "source", "environment",
+        "migrations/env.py", "migrations/rows.csv", "migrations/versions/one.py", "seed.sql",
+    ]  # fmt: skip
+    assert "to be built by the next run" in done.stdout
+    assert migrated.greenroom("migrate").returncode == 0
+    again = migrated.greenroom("migrate", "--status").stdout
+    assert ": up to date" in again
+    assert again.splitlines()[:10] == done.stdout.splitlines()[:10]
