@@ -22,7 +22,7 @@ from tests.greenroom import arrangements
 from tests.greenroom.conftest import PROJECTS, Project
 from tests.greenroom.danger import PASSWORD, Production
 
-MOST: Final = ("up", "migrate", "psql", "doctor", "down")
+MOST: Final = ("up", "psql", "down")
 ALL: Final = ("up", "migrate", "psql", "url", "exec -- true", "status", "logs", "doctor", "down")
 TESTS: Final = "def test_one(client, session): pass\ndef test_two(client, session): pass\n"
 
@@ -325,3 +325,46 @@ def test_not_used(setting: arrangements.Setting, arrange: arrangements.Arrange) 
         assert setting.project.greenroom("down").returncode == 0
     assert not any(PASSWORD in output for output in outputs)
     assert_untouched(before, setting.production.state(), builds=False)
+
+
+def test_password(setting: arrangements.Setting) -> None:
+    """The password in the server's URL is printed by no command, and by no traceback, not even with all local variables."""
+    setting.env(
+        GREENROOM_SERVER_URL="postgresql://postgres:hunter2@/postgres?host={folder}", GREENROOM_TRACEBACK="1"
+    )
+    setting.project.write(
+        "tests/test_it.py",
+        """
+        import pytest
+        from sqlalchemy import create_engine, text
+
+        def test_sql(client, session, engine, async_session, run):
+            run(async_session.execute(text("SELECT nonsense")))
+
+        def test_refused(engine, app):
+            create_engine(engine.url.set(database="production")).connect()
+
+        @pytest.mark.fresh_database
+        def test_leftover(engine):
+            engine.connect().execute(text("LOCK customers"))
+        """,
+    )
+    result = setting.project.pytest("--showlocals", "-vv", "-ra", "--tb=long")
+    result.assert_outcomes(failed=2, passed=1, errors=1)
+    setting.project.write("seed.sql", "SELECT nonsense")
+    outputs = [result.stdout.str(), result.stderr.str()]
+    for command in (
+        "up",
+        "status",
+        "status --json",
+        "doctor",
+        "doctor --json",
+        "migrate",
+        "psql",
+        "logs",
+        "down",
+    ):
+        done = setting.project.greenroom(*command.split(" "))
+        outputs += [done.stdout, done.stderr]
+    assert "nonsense" in "".join(outputs[2:])
+    assert not [output for output in outputs if PASSWORD in output]
