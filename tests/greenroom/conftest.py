@@ -120,7 +120,13 @@ def embedded_project(pytester: pytest.Pytester, runtime: Path) -> Iterator[Proje
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """The admin URL of a server that the projects of this process's tests share, so that each need not start one."""
+    """The admin URL of a server that the projects of this process's tests share, so that each need not start one.
+
+    TOOLKIT_SERVER_URL names another one, such as one of another major version.
+    """
+    if given := os.environ.get("TOOLKIT_SERVER_URL"):
+        yield given
+        return
     folder = make_runtime_folder("shared")
     server = Embedded(folder / "server", folder)
     server.start(silent)

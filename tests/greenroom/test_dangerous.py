@@ -332,6 +332,15 @@ def test_password(setting: arrangements.Setting) -> None:
     setting.env(
         GREENROOM_SERVER_URL="postgresql://postgres:hunter2@/postgres?host={folder}", GREENROOM_TRACEBACK="1"
     )
+    # The role's password is derived from the admin's: the other tests find it as it was.
+    (mark,) = setting.production.execute(
+        "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = 'greenroom_app'"
+    )
+    setting.undo.callback(
+        setting.production.execute,
+        "ALTER ROLE greenroom_app PASSWORD NULL",
+        f"COMMENT ON ROLE greenroom_app IS '{mark}'",
+    )
     setting.project.write(
         "tests/test_it.py",
         """
