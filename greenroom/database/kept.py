@@ -16,6 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import psycopg
+
 from greenroom.errors import ConfigError, ServerError
 from greenroom.servers import program
 from greenroom.urls import conninfo
@@ -126,8 +128,19 @@ def restore(file: Path, url: URL) -> None:
     key = secrets.token_hex(16)
     _run(
         url, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--command=\\restrict {key}", "--file=-",
-        conninfo(url.set(password=None)), reads=_RESTRICTED.sub(r"\1", file.read_text(encoding="utf-8")),
+        conninfo(url.set(password=None)), reads=_known(_RESTRICTED.sub(r"\1", file.read_text(encoding="utf-8")), url),
     )  # fmt: skip
+
+
+def _known(text: str, url: URL) -> str:
+    """The dump without the settings at its beginning that the server does not know: pg_dump may be newer than that."""
+    with psycopg.connect(conninfo(url)) as connection:
+        names = {name for (name,) in connection.execute("SELECT name FROM pg_settings")}
+    head, mark, rest = text.partition("\n--\n-- Name: ")
+    head = re.sub(
+        r"^SET (\w+) = .*;$", lambda found: found[0] if found[1] in names else "", head, flags=re.MULTILINE
+    )
+    return head + mark + rest
 
 
 _RESTRICTED: Final = re.compile(r"\A((?:--.*\n|\n)*)\\restrict \w+\n|(\n)\\unrestrict \w+\s*\Z")

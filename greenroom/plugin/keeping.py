@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Generator
 from typing import TYPE_CHECKING
@@ -57,6 +58,6 @@ class Keeping:
             # The test has failed for another reason, and its report is what counts.
             return f"The database could not be kept: {error}"
         return (
-            f"The database as it was (what was not committed is not in it): greenroom psql '{test}'\n"
+            f"The database as it was (what was not committed is not in it): greenroom psql {shlex.quote(test)}\n"
             f"{file.relative_to(self._stage.config.root)}"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from tests.greenroom.conftest import Project
 
 TESTS = """
@@ -98,3 +100,38 @@ def test_database_that_cannot_be_copied(project: Project) -> None:
     result.stdout.fnmatch_lines(
         ["*the test's own reason*", "The database could not be kept: pg_dump failed: *LOCK TABLE*"]
     )
+
+
+ODD = ["it's", "a/b/../c", "sp ace", "ünï", "semi;colon", "$(touch x)", "new\\nline", "x" * 300]
+
+
+def test_odd_names(project: Project) -> None:
+    """A test's name may hold anything; what is printed opens its database, also of one that ran in a worker."""
+    project.replace("pyproject.toml", "seed =", f"keep_failed = {len(ODD)}\nseed =")
+    project.write(
+        "tests/test_it.py",
+        f"""
+        import pytest
+
+        @pytest.mark.parametrize("word", {ODD!r}, ids={ODD!r})
+        def test_fails(client, word):
+            client.post("/customers/" + str({ODD!r}.index(word)))
+            assert False
+        """,
+    )
+    result = project.pytest("-n", "2")
+    result.assert_outcomes(failed=len(ODD))
+    commands = [
+        line.partition("greenroom psql ")[2] for line in result.stdout.lines if "greenroom psql " in line
+    ]
+    assert len(commands) == len(ODD)
+    try:
+        names = set()
+        for command in commands:
+            (test,) = shlex.split(command)
+            done = project.greenroom("psql", test, "--", "-Atc", NAMES)
+            assert done.returncode == 0, done.stderr
+            names.add(done.stdout.strip())
+        assert names == {str(number) for number in range(len(ODD))}
+    finally:
+        project.greenroom("down")
