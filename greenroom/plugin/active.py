@@ -18,6 +18,7 @@ from greenroom.errors import GreenroomError, ServerError
 from greenroom.loop.join import join
 from greenroom.output import Console
 from greenroom.plugin import fixtures, reporting
+from greenroom.plugin.explaining import Explaining
 from greenroom.plugin.keeping import Keeping
 from greenroom.plugin.keys import stage_key
 from greenroom.plugin.summary import Summary
@@ -41,6 +42,7 @@ def begin(pytest_config: pytest.Config, config: Config) -> None:
     pytest_config.add_cleanup(stage.close)
     pytest_config.pluginmanager.register(Hooks(stage), "greenroom-hooks")
     pytest_config.pluginmanager.register(Keeping(stage), "greenroom-keeping")
+    pytest_config.pluginmanager.register(Explaining(), "greenroom-explaining")
     pytest_config.pluginmanager.register(Summary(stage), "greenroom-summary")
     pytest_config.pluginmanager.register(fixtures, "greenroom-fixtures")
     reporting.register(pytest_config, stage)

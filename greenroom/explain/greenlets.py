@@ -1,0 +1,192 @@
+"""`MissingGreenlet`: a query outside of an awaited call, be it one that nobody wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from greenroom.explain import fixes
+from greenroom.explain.explanation import Explanation
+from greenroom.explain.orm import Read, identified, origin_of, read_of
+
+if TYPE_CHECKING:
+    from greenroom.explain.failure import Failure
+
+_WHY: Final = (
+    "Reading an attribute cannot be awaited, and this driver is asynchronous: it queries only for what is awaited, such as "
+    "`await session.execute(…)`."
+)
+
+
+def missing_greenlet(failure: Failure) -> Explanation | None:
+    """A lazy load, an expired attribute, a deferred column, or a synchronous call on an asynchronous engine."""
+    if not failure.of("sqlalchemy.exc.MissingGreenlet"):
+        return None
+    read = read_of(failure)
+    return explained(read) if read else _synchronous(failure)
+
+
+def explained(read: Read) -> Explanation:
+    """What was read, and why that needed a query."""
+    where = read.frame.where if read.frame else ""
+    match read.why:
+        case "relationship":
+            return Explanation(
+                f"MissingGreenlet: {_subject(read)} was read before it was loaded",
+                f"`{read.owner}.{read.key}` is a relationship of {identified(read)}, and it is not loaded, so reading it "
+                f"queries the database. {_origin(read)}",
+                _WHY,
+                _relationship_fixes(read),
+                "docs/faq.md#lazy-load",
+                where,
+            )
+        case "deferred":
+            return Explanation(
+                f"MissingGreenlet: the deferred column {_subject(read)} was read before it was loaded",
+                f"`{read.owner}.{read.key}` is a column of {identified(read)} that the query left out (deferred() in the "
+                f"model, or defer() or load_only() in the query), so reading it queries the database. {_origin(read)}",
+                _WHY,
+                [fixes.in_the_query(read), fixes.awaited(read) if read.awaitable else fixes.refresh(read)],
+                "docs/faq.md#deferred-column",
+                where,
+            )
+        case "expired":
+            return _expired(read, where)
+
+
+def _expired(read: Read, where: str) -> Explanation:
+    session, state = read.session, read.state
+    refresh = fixes.refresh(read, "load it again before it is read:")
+    if state is not None and not state.expired and _generated(read):
+        what = (
+            f"The database generates {read.name}, and the last flush has changed the row, so the value that "
+            f"`{read.owner}` had is void and reading it queries the database."
+        )
+        eager = (
+            "fetch such values with the UPDATE itself; in the model:",
+            '__mapper_args__ = {"eager_defaults": True}',
+        )
+        helps = [refresh, eager]
+    elif session is not None and not session.expire_on_commit:
+        what = (
+            f"{identified(read)} has expired, so reading `{read.owner}.{read.key}` queries the database. It was not commit(): "
+            f"this session has expire_on_commit=False. rollback(), expire() and expire_all() expire, too."
+        )
+        helps = [refresh, ("or read what is needed before that:", f"value = {read.owner}.{read.key}")]
+    else:
+        known = "this session has expire_on_commit=True, the default" if session is not None else "by default"
+        what = (
+            f"{identified(read)} has expired, so reading `{read.owner}.{read.key}` queries the database. commit() expires "
+            f"all that a session has loaded ({known}), and rollback() always does."
+        )
+        helps = [fixes.keep_after_commit(), refresh]
+    return Explanation(
+        f"MissingGreenlet: {_subject(read)} was read after it had expired",
+        what,
+        _WHY,
+        helps,
+        "docs/faq.md#expired-attribute",
+        where,
+    )
+
+
+def _relationship_fixes(read: Read) -> list[fixes.Fix]:
+    here = fixes.awaited(read) if read.awaitable else fixes.refresh(read)
+    if read.constructed:
+        return [here, fixes.at_construction(read)]
+    return [fixes.in_the_query(read), here]
+
+
+def _subject(read: Read) -> str:
+    return (
+        read.name
+        if read.state is not None
+        else f"`{read.owner}.{read.key}`"
+        if read.known
+        else "an attribute"
+    )
+
+
+def _origin(read: Read) -> str:
+    if read.constructed:
+        made = f" (made at {read.origin.where})" if read.origin else ""
+        return f"It was made by its constructor{made} and written, not queried: nothing has loaded its relationships."
+    if read.origin:
+        return f"The instance comes from {read.origin.where}, `{read.origin.value}`, which does not load it."
+    return ""
+
+
+def _generated(read: Read) -> bool:
+    columns = getattr(read.state.mapper.attrs[read.key], "columns", [])
+    return any(
+        column.onupdate is not None or column.server_onupdate is not None or column.server_default is not None
+        for column in columns
+    )
+
+
+def _synchronous(failure: Failure) -> Explanation | None:
+    """A call of SQLAlchemy's synchronous API, named by the first function that it led into."""
+    first = next(
+        (frame for frame in failure.after_users if "/sqlalchemy/" in frame.file.replace("\\", "/")), None
+    )
+    if first is None:
+        return None
+    users = failure.users
+    call = (users.expression or users.text) if users else first.function
+    if (engine := _engine_of_mistake(failure)) is not None:
+        return _wrong_engine(failure, engine, call)
+    function = first.code.co_qualname if first.code and hasattr(first.code, "co_qualname") else first.function
+    return Explanation(
+        "MissingGreenlet: a synchronous call on an asynchronous engine",
+        f"`{call}` calls SQLAlchemy's synchronous {function}(), which queries the database or connects to it.",
+        "The engine's driver is asynchronous: it works only below an awaited call of AsyncSession, AsyncConnection or "
+        "AsyncEngine, or in a function that run_sync() calls.",
+        [
+            ("await the asynchronous counterpart:", "await session.execute(…)  # session: AsyncSession"),
+            ("or hand the synchronous code over:", "await session.run_sync(lambda session: …)"),
+        ],
+        "docs/faq.md#synchronous-call",
+        failure.where,
+    )
+
+
+def _wrong_engine(failure: Failure, engine: Any, call: str) -> Explanation:
+    driver = engine.url.drivername
+    origin = origin_of(failure, engine)
+    made = origin.value if origin and origin.value.startswith("create_engine(") else "create_engine(url)"
+    return Explanation(
+        f"MissingGreenlet: create_engine() has made a synchronous engine for {driver}",
+        f"`{call}` uses an engine that create_engine() has made"
+        + (f" (at {origin.where})" if origin else "")
+        + f", and the driver of its URL, {driver}://…, is asynchronous.",
+        "create_engine() takes any driver, and fails with an asynchronous one when it first connects.",
+        [
+            (
+                "in asynchronous code, make an asynchronous engine:",
+                made.replace("create_engine", "create_async_engine"),
+            ),
+            (
+                "in synchronous code (scripts, migrations), name a synchronous driver:",
+                made.replace("(url", '(make_url(url).set(drivername="postgresql+psycopg")'),
+            ),
+        ],
+        "docs/faq.md#create-engine-on-an-asynchronous-url",
+        failure.where,
+    )
+
+
+def _engine_of_mistake(failure: Failure) -> Any:
+    """The engine that create_engine() has made with an asynchronous driver, if that is what was used."""
+    import sqlalchemy
+
+    engine = next(failure.found(sqlalchemy.Engine), None)
+    if engine is None:
+        connection = next(failure.found(sqlalchemy.Connection), None)
+        engine = connection.engine if connection is not None else None
+    if engine is None or not engine.dialect.is_async:
+        return None
+    try:
+        from sqlalchemy.ext.asyncio import AsyncEngine
+    except ImportError:  # 2.1 without greenlet
+        return None
+    # Engines made by create_async_engine() are known by their front.
+    return None if AsyncEngine._retrieve_proxy_for_target(engine, regenerate=False) else engine  # noqa: SLF001

@@ -1,0 +1,95 @@
+"""What the source of a frame tells: the expression that failed, and where a name in it was assigned."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from types import CodeType, TracebackType
+
+
+class Assignment(NamedTuple):
+    """Where a name got its value.
+
+    Attributes:
+        line: The number of the line.
+        value: What stands on the right, its white space straightened.
+        parameter: The name is a parameter of the function: its value comes from the caller.
+    """
+
+    line: int
+    value: str
+    parameter: bool = False
+
+
+def expression(entry: TracebackType) -> str:
+    """The expression of a traceback's entry that was being evaluated, such as `provider.connection`; empty if unknown."""
+    code = entry.tb_frame.f_code
+    start, end, column, end_column = next(
+        islice(code.co_positions(), entry.tb_lasti // 2, None), (None, None, None, None)
+    )
+    if start is None or end is None or column is None or end_column is None:
+        return ""
+    lines = [line.encode() for line in linecache.getlines(code.co_filename)[start - 1 : end]]
+    if not lines:
+        return ""
+    # The end first: on one line it must not move when the beginning is cut off.
+    lines[-1] = lines[-1][:end_column]
+    lines[0] = lines[0][column:]
+    return " ".join(b"".join(lines).decode().split())
+
+
+def assigned(code: CodeType, name: str, before: int) -> Assignment | None:
+    """Where a function assigned a name for the last time above a line, or None if that is not plain to see.
+
+    Args:
+        code: The function's.
+        name: The name.
+        before: The line.
+    """
+    function = _function(code)
+    if function is None:
+        return None
+    found: Assignment | None = None
+    for node in ast.walk(function):
+        value = _value_for(node, name)
+        if value is not None and value.lineno < before and (found is None or value.lineno >= found.line):
+            found = Assignment(value.lineno, " ".join(ast.unparse(value).split()))
+    arguments = function.args
+    parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    if found is None and any(parameter.arg == name for parameter in parameters):
+        return Assignment(function.lineno, "", parameter=True)
+    return found
+
+
+def _function(code: CodeType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+    try:
+        tree = ast.parse("".join(linecache.getlines(code.co_filename)))
+    except SyntaxError:  # a template or a console: not a Python file
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == code.co_name:
+            # co_firstlineno is that of the first decorator.
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            if first == code.co_firstlineno:
+                return node
+    return None
+
+
+def _value_for(node: ast.AST, name: str) -> ast.expr | None:
+    """The value that this piece of code gives to a name, if it does."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
+            return value
+        case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value) if target == name:
+            return value
+        case ast.NamedExpr(target=ast.Name(id=target), value=value) if target == name:
+            return value
+        case ast.For(target=ast.Name(id=target), iter=value) if target == name:
+            return value
+        case ast.AsyncFor(target=ast.Name(id=target), iter=value) if target == name:
+            return value
+    return None

@@ -1,0 +1,75 @@
+"""The application: a pooled engine at module level, a session per request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+
+from vault import service
+from vault.models import Provider
+
+engine = create_async_engine(os.environ["DATABASE_URL"])
+new_session = async_sessionmaker(engine, expire_on_commit=False)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
+    app.state.greeting = "hello"
+    yield {"farewell": "bye"}
+    await engine.dispose()
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+async def get_session() -> AsyncIterator[AsyncSession]:
+    async with new_session() as session:
+        yield session
+
+
+SessionDependency = Annotated[AsyncSession, Depends(get_session)]
+
+
+class ConnectionOut(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+
+
+class ProviderOut(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    connection: ConnectionOut | None
+
+
+@app.get("/providers/{name}/connected")
+async def get_connected(name: str, session: SessionDependency) -> bool:
+    return await service.has_connection(session, name)
+
+
+@app.get("/providers/{name}", response_model=ProviderOut)
+async def get_provider(name: str, session: SessionDependency) -> Provider:
+    return await service.provider_named(session, name)
+
+
+@app.get("/providers/{name}/validated")
+async def get_validated(name: str, session: SessionDependency) -> ProviderOut:
+    provider = await service.provider_named(session, name)
+    return ProviderOut.model_validate(provider)  # here: validated_by_pydantic
+
+
+@app.get("/greeting")
+async def get_greeting(request: Request) -> str:
+    return str(request.app.state.greeting)  # here: lifespan_of_the_application
+
+
+@app.get("/farewell")
+async def get_farewell(request: Request) -> str:
+    return str(request.state.farewell)  # here: lifespan_of_the_request
