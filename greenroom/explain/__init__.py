@@ -4,7 +4,7 @@
 model, the attribute and the user's own line. Nothing here is imported before something has failed.
 """
 
-from greenroom.explain.explaining import explain
+from greenroom.explain.explaining import explain, told
 from greenroom.explain.explanation import Explanation
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "explain", "told"]

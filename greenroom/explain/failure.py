@@ -38,6 +38,7 @@ class Frame:
         text: The line's source.
         expression: The part of it that was being evaluated; empty if unknown.
         locals: The function's variables; empty if it is a pasted one.
+        globals: Its module's; empty if it is a pasted one.
         code: The function's code; None if it is a pasted one.
     """
 
@@ -47,6 +48,7 @@ class Frame:
     text: str = ""
     expression: str = ""
     locals: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    globals: Mapping[str, Any] = field(default_factory=dict, repr=False)
     code: CodeType | None = field(default=None, repr=False)
 
     @property
@@ -55,6 +57,8 @@ class Frame:
         return not (
             self.file.startswith((_OURS, *_STDLIB))
             or _LIBRARIES.search(self.file)
+            # What is compiled with Cython has paths of the machine that it was compiled on.
+            or (self.code is not None and not Path(self.file).is_absolute())
             # A pasted one of another machine.
             or (
                 self.code is None
@@ -65,10 +69,7 @@ class Frame:
     @property
     def where(self) -> str:
         """`file:line`, the file relative to the working folder if it is below it."""
-        file = self.file
-        if self.code is not None and Path(file).is_relative_to(Path.cwd()):
-            file = os.path.relpath(file)
-        return f"{file}:{self.line}"
+        return place(self.file, self.line) if self.code is not None else f"{self.file}:{self.line}"
 
     def within(self, *files: str) -> bool:
         """Whether it is of one of these files of libraries, such as `sqlalchemy/orm/session.py`."""
@@ -135,6 +136,11 @@ class Failure:
                     yield value
 
 
+def place(file: str, line: int) -> str:
+    """`file:line`, the file relative to the working folder if it is below it."""
+    return f"{os.path.relpath(file) if Path(file).is_relative_to(Path.cwd()) else file}:{line}"
+
+
 def name_of(kind: type) -> str:
     """A class's full name; without a module if it is built in."""
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -154,6 +160,7 @@ def failure_of(error: BaseException) -> Failure:
                 text=linecache.getline(code.co_filename, entry.tb_lineno).strip(),
                 expression=source.expression(entry),
                 locals=frame.f_locals,
+                globals=frame.f_globals,
                 code=code,
             )
         )

@@ -30,19 +30,21 @@ def in_the_query(read: Read) -> Fix:
     loader = "undefer" if read.why == "deferred" else "selectinload"
     option = f"{loader}({read.name})"
     code = f"select({read.model}).options({option})"
+    imported = f"from sqlalchemy.orm import {loader}\n\n"
     origin = read.origin
-    if origin is None:
-        return (
-            "load it with the query that loads the instance:",
-            f"from sqlalchemy.orm import {loader}\n\n{code}",
+    if origin and f"select({read.model})" in origin.value:
+        return f"load it with the query, at {origin.where}:", imported + origin.value.replace(
+            f"select({read.model})", code, 1
         )
-    if f"select({read.model})" in origin.value:
-        code = origin.value.replace(f"select({read.model})", code, 1)
-    elif found := re.fullmatch(
+    got = origin and re.fullmatch(
         rf"((?:await |run\()\w+(?:\.\w+)*\.get(?:_one)?\({read.model}, [^()]*)(\)+)", origin.value
-    ):
-        code = f"{found[1]}, options=[{option}]{found[2]}"
-    return f"load it with the query, at {origin.where}:", f"from sqlalchemy.orm import {loader}\n\n{code}"
+    )
+    if origin and got:
+        return (
+            f"load it with the query, at {origin.where}:",
+            f"{imported}{got[1]}, options=[{option}]{got[2]}",
+        )
+    return "load it with the query that loads the instance:", imported + code
 
 
 def refresh(read: Read, words: str = "load it before it is read:") -> Fix:

@@ -178,13 +178,20 @@ def identified(read: Read) -> str:
 
 def sessions_of(frame: Frame | None) -> Iterator[Any]:
     """The synchronous sessions among a function's variables, also those behind an `AsyncSession`."""
+    for value in tuple(frame.locals.values()) if frame else ():
+        session = synchronous(value)
+        if session is not None:
+            yield session
+
+
+def synchronous(value: Any) -> Any:
+    """The synchronous session that a variable is or stands for, or None. By type(): mocks and proxies lie."""
     from sqlalchemy.orm import Session
 
-    for value in tuple(frame.locals.values()) if frame else ():
-        if issubclass(type(value), Session):
-            yield value
-        elif issubclass(type(getattr(value, "sync_session", None)), Session):
-            yield value.sync_session
+    if issubclass(type(value), Session):
+        return value
+    module = sys.modules.get("sqlalchemy.ext.asyncio")
+    return value.sync_session if module is not None and issubclass(type(value), module.AsyncSession) else None
 
 
 def _why(frames: list[Frame]) -> Why | None:
@@ -244,6 +251,6 @@ def _bound(frame: Frame, instance: Any) -> str:
 def _session_name(frame: Frame | None, session: Any) -> str:
     if frame is not None and session is not None:
         for name, value in frame.locals.items():
-            if value is session or getattr(value, "sync_session", None) is session:
+            if synchronous(value) is session:
                 return name
     return "session"

@@ -39,6 +39,9 @@ def expression(entry: TracebackType) -> str:
     # The end first: on one line it must not move when the beginning is cut off.
     lines[-1] = lines[-1][:end_column]
     lines[0] = lines[0][column:]
+    if len(lines) > 1 and lines[0].startswith((b"with ", b"async with ", b"for ", b"async for ")):
+        # Its head is what was evaluated, not its body.
+        return lines[0].decode().partition("#")[0].strip().removesuffix(":")
     return " ".join(b"".join(lines).decode().split())
 
 

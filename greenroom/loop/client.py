@@ -163,6 +163,8 @@ class _Exchange(httpx.SyncByteStream):
         error, self._error = self._error, None
         if error is not None and self._raise:
             raise error
+        if error is not None:
+            self._loop.swallowed = f"{self._request.method} {self._request.url.path}", error
 
     # -- the loop's side ---------------------------------------------------------------------------------------------
 

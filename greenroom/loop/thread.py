@@ -18,12 +18,18 @@ T = TypeVar("T")
 
 
 class Loop:
-    """An asyncio event loop in a background thread. It starts when it is first used."""
+    """An asyncio event loop in a background thread. It starts when it is first used.
+
+    Attributes:
+        swallowed: The last request whose exception its client did not raise, and that exception. It explains the failure of a
+            test that comes of it, and is forgotten with the test.
+    """
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
         self._portal: BlockingPortal | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.swallowed: tuple[str, BaseException] | None = None
 
     @property
     def portal(self) -> BlockingPortal:

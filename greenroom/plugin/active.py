@@ -42,7 +42,7 @@ def begin(pytest_config: pytest.Config, config: Config) -> None:
     pytest_config.add_cleanup(stage.close)
     pytest_config.pluginmanager.register(Hooks(stage), "greenroom-hooks")
     pytest_config.pluginmanager.register(Keeping(stage), "greenroom-keeping")
-    pytest_config.pluginmanager.register(Explaining(), "greenroom-explaining")
+    pytest_config.pluginmanager.register(Explaining(stage), "greenroom-explaining")
     pytest_config.pluginmanager.register(Summary(stage), "greenroom-summary")
     pytest_config.pluginmanager.register(fixtures, "greenroom-fixtures")
     reporting.register(pytest_config, stage)

@@ -85,11 +85,3 @@ def test_create_engine_on_an_asynchronous_url(database_url):
     wrong = create_engine(url)
     with wrong.connect() as connection:  # here: create_engine_on_an_asynchronous_url
         connection.execute(text("SELECT 1"))
-
-
-def test_response_model(client, provider):
-    client.get("/providers/a")
-
-
-def test_validated_by_pydantic(client, provider):
-    client.get("/providers/a/validated")

@@ -73,3 +73,8 @@ async def get_greeting(request: Request) -> str:
 @app.get("/farewell")
 async def get_farewell(request: Request) -> str:
     return str(request.state.farewell)  # here: lifespan_of_the_request
+
+
+@app.get("/broken")
+async def get_broken() -> None:
+    raise LookupError("broken on purpose")  # here: swallowed_and_unknown

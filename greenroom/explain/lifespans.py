@@ -1,0 +1,70 @@
+"""What the application's lifespan sets, and what is missing where it was never entered."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from greenroom.explain.explanation import Explanation
+
+if TYPE_CHECKING:
+    from greenroom.explain.failure import Failure
+
+
+def never_entered(failure: Failure) -> Explanation | None:
+    """An `AttributeError` on `app.state` or `request.state`, under a client that has not run the lifespan."""
+    found = re.fullmatch(r"'State' object has no attribute '(\w+)'", failure.message)
+    if (
+        not failure.of("AttributeError")
+        or not found
+        or not failure.passed("starlette/datastructures.py", "__getattr__")
+    ):
+        return None
+    client = _client(failure)
+    if failure.error is not None and (client is None or not _has_lifespan(client[1])):
+        return None
+    users = failure.users
+    call = (users.expression or users.text) if users else f"state.{found[1]}"
+    made = (
+        client[0]
+        if client
+        else "a client that does not enter the lifespan (`TestClient(app)` without `with`, or ASGITransport)"
+    )
+    return Explanation(
+        f"AttributeError: state.{found[1]} is missing, since the application's lifespan has not run",
+        f"`{call}` reads what the lifespan sets"
+        + (f". The request came from {made}." if client else f", if the request came from {made}."),
+        "Starlette's TestClient runs the lifespan when it is entered, and httpx's ASGITransport never does.",
+        [
+            ("use greenroom's client, whose lifespan is open:", "def test_it(client):\n    client.get(…)"),
+            ("or enter your own:", "with TestClient(app) as client:\n    client.get(…)"),
+        ],
+        "docs/faq.md#lifespan-never-entered",
+        failure.where,
+    )
+
+
+def _client(failure: Failure) -> tuple[str, Any] | None:
+    """The client that sent the request and has not entered the lifespan, in words, and its application."""
+    starlette = sys.modules.get("starlette.testclient")
+    if starlette is not None:
+        for client in failure.found(starlette.TestClient):
+            # Greenroom's own has a portal from the start, and its lifespan is open.
+            return (
+                ("a TestClient that was not entered with `with`", client.app)
+                if client.portal is None
+                else None
+            )
+    for frame in failure.frames:
+        if frame.function == "handle_async_request" and frame.within("_transports/asgi.py"):
+            return "httpx's ASGITransport", getattr(frame.locals.get("self"), "app", None)
+    return None
+
+
+def _has_lifespan(app: Any) -> bool:
+    """Whether the application has a lifespan of its own; Starlette's default one sets nothing."""
+    while app is not None and not hasattr(app, "router"):
+        app = getattr(app, "app", None)  # a middleware around it
+    context = getattr(getattr(app, "router", None), "lifespan_context", None)
+    return context is not None and type(context).__name__ != "_DefaultLifespan"

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+from vault import service
+from vault.main import engine
+from vault.models import metadata
+
+
+def test_coroutine_used(async_session, provider):
+    found = service.provider_named(async_session, "a")
+    try:
+        assert found.name == "a"  # here: coroutine_used
+    finally:
+        found.close()
+
+
+def test_coroutine_subscripted(async_session, provider):
+    found = service.provider_named(async_session, "a")
+    try:
+        assert found["name"] == "a"  # here: coroutine_subscripted
+    finally:
+        found.close()
+
+
+async def test_asynchronous(async_session):  # here: asynchronous
+    assert await async_session.get(object, 1)
+
+
+@pytest.fixture
+async def asynchronous_fixture():  # here: asynchronous_fixture
+    return 1
+
+
+def test_asynchronous_fixture(asynchronous_fixture):
+    pass
+
+
+def test_create_all(database_url):
+    metadata.create_all(engine)  # here: create_all
+
+
+def test_with_instead_of_async_with(database_url):
+    with engine.connect():  # here: with_instead_of_async_with
+        pass

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from vault.main import engine
+
+lock = asyncio.Lock()
+
+
+async def select_one(engine):
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))  # here: select_one
+
+
+def test_different_loop(run, database_url):
+    own = create_async_engine(os.environ["DATABASE_URL"])
+    run(select_one(own))
+    asyncio.run(select_one(own))
+
+
+def test_event_loop_is_closed(database_url):
+    own = create_async_engine(os.environ["DATABASE_URL"], connect_args={"command_timeout": 60})
+    asyncio.run(select_one(own))
+    asyncio.run(select_one(own))
+
+
+def test_another_operation_is_in_progress(database_url):
+    own = create_async_engine(os.environ["DATABASE_URL"])
+    asyncio.run(select_one(own))
+    with contextlib.suppress(RuntimeError):
+        asyncio.run(select_one(own))
+    asyncio.run(select_one(own))
+
+
+def test_another_operation_on_another_loop(run, database_url):
+    own = create_async_engine(os.environ["DATABASE_URL"])
+    run(select_one(own))
+    with contextlib.suppress(RuntimeError):
+        asyncio.run(select_one(own))
+    asyncio.run(select_one(own))
+
+
+def test_two_tasks_on_one_session(run, async_session):
+    async def both():
+        await async_session.execute(text("SELECT 1"))
+        await asyncio.gather(async_session.execute(text("SELECT pg_sleep(0.1)")), async_session.commit())
+
+    run(both())
+
+
+def test_queue_bound_to_a_different_event_loop(database_url):
+    own = create_async_engine(os.environ["DATABASE_URL"], pool_size=1, max_overflow=0)
+
+    async def two():
+        await asyncio.gather(select_one(own), select_one(own))
+
+    asyncio.run(two())
+
+    asyncio.run(two())
+
+
+def test_lock_bound_to_a_different_event_loop(run):
+    async def twice():
+        async def locked():
+            async with lock:  # here: lock_bound_to_a_different_event_loop
+                await asyncio.sleep(0)
+
+        await asyncio.gather(locked(), locked())
+
+    run(twice())
+    asyncio.run(twice())
+
+
+def test_future_of_a_different_event_loop(run):
+    async def make():
+        return asyncio.get_running_loop().create_future()
+
+    future = run(make())
+
+    async def wait():
+        await future  # here: future_of_a_different_event_loop
+
+    asyncio.run(wait())
+
+
+async def select_now():
+    asyncio.run(select_one(engine))  # here: running_event_loop
+
+
+def test_running_event_loop(run):
+    run(select_now())
