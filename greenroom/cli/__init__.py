@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module, _, function = options.command.partition(":")
     try:
         command = getattr(importlib.import_module(f"greenroom.cli.{module}"), function)
-        code: int = command(find(options.root.resolve()), options, console)
+        code: int = command(None if options.anywhere else find(options.root.resolve()), options, console)
         return code
     except GreenroomError as error:
         console.error(error.message, error.hint)
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, command: str, description: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=description, description=description)
-        added.set_defaults(command=command, name=name)
+        added.set_defaults(command=command, name=name, anywhere=False)
         return added
 
     add("up", "server:up", "start this checkout's Postgres, migrate the template, and leave it running")
@@ -129,5 +129,12 @@ def _parser() -> argparse.ArgumentParser:
     execute.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- COMMAND …", help="the command")
     add("doctor", "doctor:doctor", "check what greenroom needs, and what commonly goes wrong").add_argument(
         "--json", action="store_true", help="as JSON"
+    )
+    explained = add(
+        "explain", "explain:explain", "explain the errors in a pasted traceback, of CI or of production"
+    )
+    explained.set_defaults(anywhere=True)
+    explained.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="the text (default: what comes on stdin)"
     )
     return parser

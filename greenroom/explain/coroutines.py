@@ -13,6 +13,7 @@ from greenroom.explain.failure import Frame, place
 if TYPE_CHECKING:
     from greenroom.explain.failure import Failure
 
+_DRIVERS: Final = re.compile(r"connect|(?:Async)?Connection\.\w+|Pool\.\w+")
 _FAILED: Final = ("_pytest.outcomes.Failed", "Failed")
 _TYPE_ERRORS: Final = re.compile(
     r"'coroutine' object is not (?:subscriptable|iterable|an iterator)"
@@ -66,7 +67,7 @@ def never_awaited(failure: Failure) -> Explanation | None:
     coroutine = warning.locals.get("coro") if warning else None
     code = coroutine.cr_code if type(coroutine) is CoroutineType else None
     # A library forgets one, too, after another error: asyncpg's connect(), for one.
-    if failure.error is not None and (code is None or not _is_users(code)):
+    if (code is None or not _is_users(code)) if failure.error is not None else _DRIVERS.fullmatch(found[1]):
         return None
     defined = f" (defined at {place(code.co_filename, code.co_firstlineno)})" if code else ""
     return _unawaited(

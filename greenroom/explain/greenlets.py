@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.explain import fixes
 from greenroom.explain.explanation import Explanation
-from greenroom.explain.orm import Read, identified, origin_of, read_of
+from greenroom.explain.orm import Read, identified, origin_of, read_of, reads_attribute
 
 if TYPE_CHECKING:
     from greenroom.explain.failure import Failure
@@ -22,7 +22,29 @@ def missing_greenlet(failure: Failure) -> Explanation | None:
     if not failure.of("sqlalchemy.exc.MissingGreenlet"):
         return None
     read = read_of(failure)
-    return explained(read) if read else _synchronous(failure)
+    if read is not None:
+        return explained(read)
+    return (
+        _without_frames(failure)
+        if reads_attribute(failure)
+        else _synchronous(failure) or _without_frames(failure)
+    )
+
+
+def _without_frames(failure: Failure) -> Explanation:
+    """What is to be said if the frames do not tell what was read, or what was called."""
+    return Explanation(
+        "MissingGreenlet: a query outside of an awaited call",
+        "An attribute was read that was not loaded or had expired, or a synchronous call was made on an asynchronous engine."
+        + ("" if failure.error else " A whole traceback, with SQLAlchemy's own frames, tells which."),
+        "An asynchronous driver queries only for what is awaited, such as `await session.execute(…)`.",
+        [
+            ("load what is read with the query:", "select(Model).options(selectinload(Model.attribute))"),
+            ("or before it is read:", 'await session.refresh(instance, attribute_names=["attribute"])'),
+        ],
+        "docs/faq.md#lazy-load",
+        failure.where,
+    )
 
 
 def explained(read: Read) -> Explanation:

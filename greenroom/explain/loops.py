@@ -148,14 +148,15 @@ def busy(failure: Failure) -> Explanation | None:
         )
     if loop is None and failure.error is not None:
         return None
+    certain = failure.error is not None
     return Explanation(
-        "InterfaceError: two operations at the same time on one connection",
+        f"InterfaceError: {'two operations at the same time' if certain else 'another operation is in progress'} on one connection",
         f"`{_call(failure)}` uses a connection on which another operation is not finished: two tasks share a session or "
         "connection (asyncio.gather, create_task, a task that outlives its request)"
         + (
             "."
-            if failure.error is not None
-            else ", or an earlier error of an event loop has left it so: look for the first."
+            if certain
+            else ", or an error of an event loop before this one has left it half-way: look for the first error."
         ),
         "A connection does one thing at a time, and an AsyncSession is one connection.",
         [

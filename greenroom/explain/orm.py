@@ -95,9 +95,9 @@ class Origin:
 
 def read_of(failure: Failure) -> Read | None:
     """The attribute that the user's own line read, or None if it did something else."""
-    ours = [frame for frame in failure.after_users if "/sqlalchemy/" in frame.file.replace("\\", "/")]
-    if not ours or not ours[0].within(*_LAYERS):
+    if not reads_attribute(failure):
         return None
+    ours = failure.after_users
     access = next(
         (frame for frame in ours if frame.within(_ATTRIBUTES) and frame.function == "__get__"), None
     )
@@ -111,6 +111,14 @@ def read_of(failure: Failure) -> Read | None:
         return _pasted(frame, why)
     instance, attribute = access.locals["instance"], access.locals["self"]
     return read(instance, attribute.key, frame=frame, why=why, failure=failure)
+
+
+def reads_attribute(failure: Failure) -> bool:
+    """Whether the user's own line reads a mapped attribute, and does not call a function of SQLAlchemy."""
+    first = next(
+        (frame for frame in failure.after_users if "/sqlalchemy/" in frame.file.replace("\\", "/")), None
+    )
+    return first is not None and first.within(*_LAYERS)
 
 
 def read(
@@ -194,7 +202,7 @@ def synchronous(value: Any) -> Any:
     return value.sync_session if module is not None and issubclass(type(value), module.AsyncSession) else None
 
 
-def _why(frames: list[Frame]) -> Why | None:
+def _why(frames: tuple[Frame, ...]) -> Why | None:
     """Why the outermost of the attributes that were read here had to be loaded."""
     for frame in frames:
         if frame.within(_STATE) and frame.function == "_load_expired":

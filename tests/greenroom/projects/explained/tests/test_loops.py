@@ -23,7 +23,8 @@ def test_different_loop(run, database_url):
 
 
 def test_event_loop_is_closed(database_url):
-    own = create_async_engine(os.environ["DATABASE_URL"], connect_args={"command_timeout": 60})
+    url = os.environ["DATABASE_URL"]
+    own = create_async_engine(url, connect_args={"command_timeout": 60} if "asyncpg" in url else {})
     asyncio.run(select_one(own))
     asyncio.run(select_one(own))
 
