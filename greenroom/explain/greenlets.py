@@ -63,7 +63,7 @@ def explained(read: Read) -> Explanation:
             )
         case "deferred":
             return Explanation(
-                f"MissingGreenlet: the deferred column {_subject(read)} was read before it was loaded",
+                f"MissingGreenlet: {_subject(read)}, a deferred column, was read before it was loaded",
                 f"`{read.owner}.{read.key}` is a column of {identified(read)} that the query left out (deferred() in the "
                 f"model, or defer() or load_only() in the query), so reading it queries the database. {_origin(read)}",
                 _WHY,

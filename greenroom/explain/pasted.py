@@ -90,6 +90,7 @@ class _Reader:
         self._message: list[str] = []
         self._open = False
         self._source = ""
+        self._expression = ""
         self._function = ""
 
     def feed(self, line: str) -> None:
@@ -109,10 +110,14 @@ class _Reader:
             self._kind, self._message = warned["kind"], [warned["message"]]
         elif long := _LONG.match(line):
             # pytest's long style: the place stands below the source, of the last frame below the error, too.
-            self._frames.append(Frame(long["file"], int(long["line"]), self._function, self._source))
-            self._source, self._function, self._open = "", "", False
+            self._frames.append(
+                Frame(long["file"], int(long["line"]), self._function, self._source, self._expression)
+            )
+            self._source, self._expression, self._function, self._open = "", "", "", False
         elif line.startswith(">"):
-            self._source = line[1:].strip()
+            self._source = f" {line[1:]}"
+        elif self._source and (marks := _MARKS.match(line)):
+            self._expression = _marked(self._source, marks)
         elif (defined := _DEFINED.match(line)) and not self._open:
             if self._kind:
                 self._begin()
@@ -179,5 +184,9 @@ class _Reader:
         if not last.text:
             self._frames[-1] = replace(last, text=line)
         elif marks and not last.expression:
-            start = len(marks[1])
-            self._frames[-1] = replace(last, expression=last.text[start : start + len(marks[2])].strip())
+            self._frames[-1] = replace(last, expression=_marked(last.text, marks))
+
+
+def _marked(text: str, marks: re.Match[str]) -> str:
+    """The part of a line that Python has marked below it."""
+    return text[len(marks[1]) : len(marks[1]) + len(marks[2])].strip()
