@@ -119,6 +119,13 @@ class Failure:
         users = self.users
         return self.frames if users is None else self.frames[self.frames.index(users) + 1 :]
 
+    @property
+    def in_sqlalchemy(self) -> bool:
+        """Whether SQLAlchemy has raised it or passed it on. A mock raises the same, and a pasted text may have no frames."""
+        return self.error is None or any(
+            "/sqlalchemy/" in frame.file.replace("\\", "/") for frame in self.frames
+        )
+
     def passed(self, file: str, *functions: str) -> Frame | None:
         """The innermost frame of a library's file, if a function of these names (or any) is there."""
         return next(
@@ -185,7 +192,10 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(current))
         yield current
         behind = [current.__cause__, getattr(current, "orig", None)]
-        if not (isinstance(current, AssertionError) or type(current).__module__.startswith("_pytest.")):
+        if not (
+            isinstance(current, AssertionError)
+            or "_pytest.outcomes.OutcomeException" in map(name_of, type(current).__mro__)
+        ):
             behind.append(current.__context__)
         if isinstance(current, BaseExceptionGroup):
             behind += current.exceptions

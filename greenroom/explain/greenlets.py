@@ -19,7 +19,7 @@ _WHY: Final = (
 
 def missing_greenlet(failure: Failure) -> Explanation | None:
     """A lazy load, an expired attribute, a deferred column, or a synchronous call on an asynchronous engine."""
-    if not failure.of("sqlalchemy.exc.MissingGreenlet"):
+    if not failure.of("sqlalchemy.exc.MissingGreenlet") or not failure.in_sqlalchemy:
         return None
     read = read_of(failure)
     if read is not None:

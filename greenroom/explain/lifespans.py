@@ -50,12 +50,11 @@ def _client(failure: Failure) -> tuple[str, Any] | None:
     starlette = sys.modules.get("starlette.testclient")
     if starlette is not None:
         for client in failure.found(starlette.TestClient):
-            # Greenroom's own has a portal from the start, and its lifespan is open.
-            return (
-                ("a TestClient that was not entered with `with`", client.app)
-                if client.portal is None
-                else None
-            )
+            # Greenroom's own has a portal from the start, and its lifespan is open. One that was entered keeps its stack
+            # when it is left, as it is by now.
+            if client.portal is None and "exit_stack" not in vars(client):
+                return "a TestClient that was not entered with `with`", client.app
+            return None
     for frame in failure.frames:
         if frame.function == "handle_async_request" and frame.within("_transports/asgi.py"):
             return "httpx's ASGITransport", getattr(frame.locals.get("self"), "app", None)

@@ -59,7 +59,7 @@ def detached(failure: Failure) -> Explanation | None:
 
 def pending_rollback(failure: Failure) -> Explanation | None:
     """`PendingRollbackError`: a statement failed before, and the session was not rolled back."""
-    if not failure.of("sqlalchemy.exc.PendingRollbackError"):
+    if not failure.of("sqlalchemy.exc.PendingRollbackError") or not failure.in_sqlalchemy:
         return None
     original = _original(failure)
     text = ""
@@ -126,7 +126,7 @@ def failed_transaction(failure: Failure) -> Explanation | None:
 
 def closed(failure: Failure) -> Explanation | None:
     """`ResourceClosedError`: a transaction, connection or result that is over."""
-    if not failure.of("sqlalchemy.exc.ResourceClosedError"):
+    if not failure.of("sqlalchemy.exc.ResourceClosedError") or not failure.in_sqlalchemy:
         return None
     call = _call(failure)
     match failure.message.partition("(Background")[0].strip():

@@ -26,8 +26,8 @@ async def test_asynchronous(async_session):  # here: asynchronous
     assert await async_session.get(object, 1)
 
 
-@pytest.fixture
-async def asynchronous_fixture():  # here: asynchronous_fixture
+@pytest.fixture  # here: asynchronous_fixture
+async def asynchronous_fixture():
     return 1
 
 

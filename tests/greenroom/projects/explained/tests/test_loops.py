@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from vault.main import engine
@@ -12,13 +13,21 @@ lock = asyncio.Lock()
 
 
 async def select_one(engine):
-    async with engine.connect() as connection:
+    async with engine.connect() as connection:  # here: connect
         await connection.execute(text("SELECT 1"))  # here: select_one
 
 
-def test_different_loop(run, database_url):
+@pytest.fixture
+def other_loop():
+    """A loop that stays open. It does not run meanwhile: two that run, on one connection, can crash the interpreter."""
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+def test_different_loop(other_loop, database_url):
     own = create_async_engine(os.environ["DATABASE_URL"])
-    run(select_one(own))
+    other_loop.run_until_complete(select_one(own))
     asyncio.run(select_one(own))
 
 
@@ -37,18 +46,22 @@ def test_another_operation_is_in_progress(database_url):
     asyncio.run(select_one(own))
 
 
-def test_another_operation_on_another_loop(run, database_url):
+def test_another_operation_on_another_loop(other_loop, database_url):
     own = create_async_engine(os.environ["DATABASE_URL"])
-    run(select_one(own))
+    other_loop.run_until_complete(select_one(own))
     with contextlib.suppress(RuntimeError):
         asyncio.run(select_one(own))
     asyncio.run(select_one(own))
 
 
+async def slow(session):
+    await session.execute(text("SELECT pg_sleep(0.1)"))
+
+
 def test_two_tasks_on_one_session(run, async_session):
     async def both():
         await async_session.execute(text("SELECT 1"))
-        await asyncio.gather(async_session.execute(text("SELECT pg_sleep(0.1)")), async_session.commit())
+        await asyncio.gather(slow(async_session), async_session.commit())  # here: two_tasks_on_one_session
 
     run(both())
 

@@ -54,7 +54,7 @@ async def get_connected(name: str, session: SessionDependency) -> bool:
     return await service.has_connection(session, name)
 
 
-@app.get("/providers/{name}", response_model=ProviderOut)
+@app.get("/providers/{name}", response_model=ProviderOut)  # here: response_model
 async def get_provider(name: str, session: SessionDependency) -> Provider:
     return await service.provider_named(session, name)
 
