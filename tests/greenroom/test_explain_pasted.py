@@ -1,0 +1,156 @@
+"""`greenroom explain`: tracebacks as text, of a terminal, of CI and of production."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+
+from greenroom.explain.pasted import explain_text
+from tests.greenroom.explained import CASES, line_of, run
+
+PASTED = {
+    "lazy_relationship": "`provider.connection` was read before it was loaded",
+    "expired_by_commit": "`provider.name` was read after it had expired",
+    "deferred_column": "`provider.notes`, a deferred column, was read before it was loaded",
+    "detached_relationship": "Provider.connection was read after its session was closed",
+    "event_loop_is_closed": "a connection was used after its event loop was closed",
+    "pending_rollback": "the session has failed before, and was not rolled back",
+    "failed_transaction": "an earlier statement of this transaction failed",
+    "queuepool_limit": "the only connection of the pool is in use",
+    "validated_by_pydantic": "pydantic read an attribute before it was loaded (MissingGreenlet)",
+}
+
+LINES = {
+    case.name: line_of(case.here or case.name)
+    for case in CASES
+    if case.name in PASTED and case.here is not None
+}
+
+
+@pytest.fixture(scope="module")
+def tracebacks(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What pytest prints for the tests of these errors, in each style, without greenroom's explanations."""
+    texts = {}
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("GREENROOM_SERVER_URL", server_url)
+        for name in ("DATABASE_URL", "PYTEST_ADDOPTS", "GREENROOM_ENGINE", "GREENROOM_RUN"):
+            environment.delenv(name, raising=False)
+        only = " or ".join(f"test_{name}" for name in PASTED)
+        for style in ("short", "long", "native"):
+            root = tmp_path_factory.mktemp(style) / "explained"
+            arguments = ("-p", "no:greenroom-explaining", f"--tb={style}", "--show-capture=no", "--color=yes")
+            texts[style] = run(root, "asyncpg", "-k", only, *arguments).stdout
+    return texts
+
+
+PREFIXES = {
+    "as it is": "",
+    "GitHub": "2026-11-23T03:00:00.1234567Z ",
+    "gh run view": "test\tRun the suite\t2026-11-23T03:00:00.1234567Z ",
+    "Compose": "tests-1  | ",
+}
+
+
+@pytest.mark.parametrize("prefix", PREFIXES.values(), ids=PREFIXES.keys())
+@pytest.mark.parametrize("style", ["short", "long", "native"])
+def test_styles(tracebacks: dict[str, str], style: str, prefix: str) -> None:
+    """Each error is explained at the user's own line, whatever style pytest has, and whatever CI puts before the lines."""
+    text = "".join(f"{prefix}{line}\n" for line in tracebacks[style].splitlines())
+    found = [(explanation.title, explanation.where) for explanation in explain_text(text)]
+    for name, title in PASTED.items():
+        assert [where for said, where in found if title in said and where.endswith(LINES[name])], (
+            name,
+            found,
+        )
+
+
+def raised() -> BaseException:
+    """An exception group, with a known error in it."""
+
+    async def work() -> None:
+        coroutine = asyncio.sleep(0)
+        try:
+            asyncio.run(coroutine)
+        finally:
+            coroutine.close()
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work())
+
+    with pytest.raises(ExceptionGroup) as group:
+        asyncio.run(main())
+    return group.value
+
+
+def test_group() -> None:
+    """The frames and the error inside of a group's lines are read."""
+    text = "ERROR:    Exception in ASGI application\n" + "".join(traceback.format_exception(raised()))
+    (explanation,) = explain_text(text)
+    assert explanation.title.startswith("RuntimeError: a loop was started")
+    assert re.search(r"test_explain_pasted\.py:\d+$", explanation.where)
+
+
+def greenroom(*arguments: str, stdin: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run `greenroom explain`."""
+    return subprocess.run(
+        [sys.executable, "-m", "greenroom", "explain", *arguments],
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_command(tmp_path: Path) -> None:
+    """The command reads stdin or a file, anywhere, and prints the explanation and nothing else."""
+    text = "".join(traceback.format_exception(raised()))
+    done = greenroom(stdin=text, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "more: docs/faq.md#" in done.stdout
+    assert done.stderr == ""
+    (tmp_path / "log").write_text(text)
+    assert greenroom("log", stdin="", cwd=tmp_path).stdout == done.stdout
+
+
+def test_command_finds_nothing(tmp_path: Path) -> None:
+    """A text without a known error says so, and so does a file that is not there; both end with 1."""
+    done = greenroom(stdin="3 passed in 0.1 s\n", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Nothing in this text is an error that greenroom knows." in done.stderr
+    missing = greenroom("nothing.txt", stdin="", cwd=tmp_path)
+    assert missing.returncode == 1
+    assert "nothing.txt cannot be read: No such file or directory." in missing.stderr
+
+
+GREENLET = """\
+Traceback (most recent call last):
+  File "/srv/app/database.py", line 3, in <module>
+    from sqlalchemy.ext.asyncio import create_async_engine
+  File "/usr/lib/python3.13/site-packages/sqlalchemy/ext/asyncio/__init__.py", line 10, in <module>
+    from .engine import async_engine_from_config as async_engine_from_config
+ImportError: The SQLAlchemy asyncio module requires that the Python 'greenlet' library is installed.  In order to ensure this dependency is available, use the 'sqlalchemy[asyncio]' install target:  'pip install sqlalchemy[asyncio]'
+"""
+
+
+def test_greenlet_is_not_installed(tmp_path: Path) -> None:
+    """Without greenlet, SQLAlchemy's own import fails, and that text is explained: the pasted one, and the real one."""
+    (tmp_path / "greenlet.py").write_text("raise ImportError('no greenlet here')\n")
+    program = "from sqlalchemy.ext.asyncio import create_async_engine\ncreate_async_engine('postgresql+asyncpg://')\n"
+    (tmp_path / "database.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, "database.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    for text in (GREENLET, done.stderr):
+        (explanation,) = explain_text(text)
+        assert explanation.title == "greenlet is not installed"
+        assert re.search(r"database\.py:\d$", explanation.where)
