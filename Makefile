@@ -79,7 +79,7 @@ test-api: $(venv) ## Run the API tests of the reference service, without coverag
 
 # The toolkit's tests run pytest inside pytest, a hundred times, and start stacks of their own: always out here.
 test-toolkit: $(venv) ## Run the tests of greenroom itself and of the scripts, without coverage
-	$(bin)/pytest $(if $(value T),$(call quote,T) -n 0,tests/greenroom tests/scripts tests/docker -n auto) --no-cov $(value PYTEST_ARGS)
+	$(bin)/pytest $(if $(value T),$(call quote,T) -n 0,tests/greenroom tests/scripts tests/lab tests/docker -n auto) --no-cov $(value PYTEST_ARGS)
 
 test-status: $(venv) ## Show what of the test environment runs, and where
 	$(bin)/greenroom status
@@ -141,7 +141,7 @@ migration: $(venv) ## Write a migration from the models: make migration m="add a
 
 ##@ Code
 
-.PHONY: lint format bench docs lock
+.PHONY: lint format bench lab lab-check docs lock
 
 lint: $(venv) ## Run every check that reads only
 	scripts/lint
@@ -153,6 +153,12 @@ format: $(venv) ## Rewrite Python, shell and this Makefile in the project's form
 bench: $(venv) ## Measure greenroom beside its peers, ten minutes; PARTS=resets measures only those
 	scripts/environment bench
 	.greenroom/bench/bin/python -m benchmarks $(value PARTS)
+
+lab: $(venv) ## Run the programs of the troubleshooting guide, and say what is not as recorded; ARGS=--newest, ARGS=--write
+	scripts/lab $(value ARGS)
+
+lab-check: $(venv) ## The same, and fail then
+	scripts/lab --check $(value ARGS)
 
 docs: $(venv) ## Build the site of docs/ into reports/docs; a link that leads nowhere fails
 	scripts/docs $(value ARGS)

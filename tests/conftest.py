@@ -13,6 +13,7 @@ TIERS = {
     "api": "api",
     "greenroom": "toolkit",
     "scripts": "toolkit",
+    "lab": "toolkit",
     "docker": "toolkit",
 }
 """Folder of tests/ to marker."""

@@ -48,6 +48,8 @@ def project(checkout: Checkout) -> Checkout:
         "requirements/app.txt",
         "requirements/docs.txt",
         "requirements/bench.txt",
+        "requirements/lab-story.txt",
+        "requirements/lab-today.txt",
     ):
         checkout.write(lock, header)
     for tool in ("ruff", "mypy", "shellcheck", "shfmt", "mbake", "zizmor", "check-jsonschema", "hadolint"):

@@ -1,0 +1,49 @@
+"""The five approaches' tests as synchronous ones: the same services, the application's own pool, sessions and driver."""
+
+from __future__ import annotations
+
+import models
+import pytest
+from sqlalchemy import select
+
+
+def test_approach_1_one_pool(run, async_session):
+    run(models.create(async_session, "one"))
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_approach_1_again(client, number):
+    assert client.post("/providers/one").json() == 1
+
+
+def test_approach_2_transaction_left_open(run, async_session):
+    run(models.create(async_session, "two"))
+    assert run(models.count(async_session)) == 1
+
+
+def test_approach_3_attribute_after_commit(run, async_session):
+    assert run(models.create(async_session, "three")).name == "three"
+
+
+def test_approach_4_two_commits(run, async_session, session):
+    run(models.create(async_session, "four"))
+    run(models.create(async_session, "five"))
+    assert session.scalars(select(models.Provider.name).order_by(models.Provider.id)).all() == [
+        "four",
+        "five",
+    ]
+
+
+def test_approach_4_nothing_is_left(session):
+    assert session.scalars(select(models.Provider)).all() == []
+
+
+def test_approach_5_lazy_load_in_the_test(session):
+    session.add(models.Provider(name="five"))
+    session.commit()
+    assert session.scalars(select(models.Provider)).one().connection is None
+
+
+def test_approach_5_service_that_loads_lazily(client):
+    provider = client.post("/providers/five").json()
+    assert client.post(f"/providers/{provider}/token").json() == "stored"

@@ -1,0 +1,224 @@
+"""Running the programs: each in a pytest of its own, on a database of its own, in each environment."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from sqlalchemy import URL
+
+from greenroom.output import silent
+from greenroom.servers.embedded import Embedded
+from greenroom.urls import conninfo
+
+HERE: Final = Path(__file__).parent
+ROOT: Final = HERE.parents[1]
+PROGRAMS: Final = HERE / "programs"
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """One minimal program.
+
+    Attributes:
+        name: Its file's.
+        title: What it tries.
+        cause: Why it comes out as it does.
+        ini: Lines of its pytest.ini.
+        runs: How often it is run, where chance decides.
+    """
+
+    name: str
+    title: str
+    cause: str
+    ini: tuple[str, ...]
+    runs: int
+
+    @classmethod
+    def of(cls, path: Path) -> Program:
+        """A program as its docstring describes it: a title, and then lines such as `cause: …`."""
+        title, _, rest = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")
+        says = re.findall(r"^(cause|pytest\.ini|runs): (.*)$", rest, re.MULTILINE)
+        return cls(
+            name=path.stem,
+            title=title,
+            cause=next(value for key, value in says if key == "cause"),
+            ini=tuple(value for key, value in says if key == "pytest.ini"),
+            runs=next((int(value) for key, value in says if key == "runs"), 1),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    """Where programs run.
+
+    Attributes:
+        name: Its own.
+        title: As the page has it.
+        python: The interpreter of its venv.
+        driver: Of the URL.
+    """
+
+    name: str
+    title: str
+    python: Path
+    driver: str = "postgresql+asyncpg"
+
+
+GREENROOM: Final = Environment("greenroom", "under greenroom", ROOT / ".venv/bin/python")
+
+
+def environments(*, newest: bool) -> list[Environment]:
+    """The environments of the programs.
+
+    Args:
+        newest: Today's versions are the newest that there are, not the locked ones.
+    """
+    story = ROOT / ".greenroom/lab-story/bin/python"
+    today = ROOT / f".greenroom/lab-{'newest' if newest else 'today'}/bin/python"
+    return [
+        Environment("story", "as the story had it", story),
+        Environment("today", "today", today),
+        Environment("psycopg", "today, psycopg", today, "postgresql+psycopg"),
+    ]
+
+
+def programs() -> list[Program]:
+    """All programs by name, the mended ones of an approach last."""
+    paths = PROGRAMS.glob("[ab][0-9]_*.py")
+    return [
+        Program.of(path)
+        for path in sorted(paths, key=lambda path: (path.stem[:2], path.stem.endswith("_mended"), path.stem))
+    ]
+
+
+def versions(environment: Environment) -> str:
+    """The versions that matter in an environment."""
+    script = (
+        "import sys, importlib.metadata as m\n"
+        "print('Python', '%d.%d' % sys.version_info[:2], *(f', {n} {m.version(n)}' for n in sys.argv[1:]))"
+    )
+    names = ["pytest", "pytest-asyncio", "SQLAlchemy", "asyncpg", "psycopg", "fastapi", "starlette"]
+    done = subprocess.run(
+        [environment.python, "-c", script, *names], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip().replace(" ,", ",")
+
+
+@contextmanager
+def server() -> Iterator[URL]:
+    """The admin URL of a server of the laboratory's own."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="lab-", dir=memory if memory.is_dir() else None) as folder:
+        os.chmod(folder, 0o755)  # noqa: PTH101 - the server runs as another user, where this one is root
+        running = Embedded(Path(folder) / "server", Path(folder))
+        try:
+            running.start(silent)
+            yield running.admin
+        finally:
+            running.remove(silent)
+
+
+def run(
+    program: Program,
+    environment: Environment,
+    admin: URL,
+    *,
+    plugins: tuple[str, ...] = ("pytest_asyncio.plugin",),
+) -> list[Any]:
+    """What came out of a program: one entry, or where it is run several times, each different one.
+
+    Args:
+        program: Which.
+        environment: Where.
+        admin: The server.
+        plugins: Of pytest, which are loaded.
+    """
+    found = []
+    named = [word for plugin in plugins for word in ("-p", plugin)]
+    for _ in range(program.runs):
+        options = [word for line in program.ini for word in ("-o", line.replace(" = ", "="))]
+        one = _once(
+            admin,
+            environment,
+            lambda url, options=options: (  # type: ignore[misc]
+                [*options, *named, PROGRAMS / f"{program.name}.py"],
+                PROGRAMS,
+                {"DATABASE_URL": url.render_as_string(hide_password=False)},
+            ),
+        )
+        if one not in found:
+            found.append(one)
+    return sorted(found, key=json.dumps)
+
+
+def run_greenroom(admin: URL) -> list[Any]:
+    """What came out of the same services under greenroom, in synchronous tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "pyproject.toml").write_text((HERE / "greenroom" / "pyproject.toml").read_text())
+        for path in (PROGRAMS / "models.py", PROGRAMS / "service.py"):
+            (Path(folder) / path.name).write_text(path.read_text())
+        (Path(folder) / "test_approaches.py").write_text((HERE / "greenroom" / "approaches.py").read_text())
+        return [
+            _once(
+                admin,
+                GREENROOM,
+                lambda _url: (
+                    ["-p", "greenroom.plugin", "."],
+                    Path(folder),
+                    {"GREENROOM_SERVER_URL": conninfo(admin), "PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}"},
+                ),
+            )
+        ]
+
+
+Call = Callable[[URL], tuple[list[str | Path], Path, dict[str, str]]]
+
+
+def _once(admin: URL, environment: Environment, call: Call) -> Any:
+    """Run pytest once, on a new database. Takes what to run where, for the database's URL."""
+    name = "lab"
+    with (
+        psycopg.connect(conninfo(admin), autocommit=True) as connection,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        connection.execute(f"CREATE DATABASE {name}")
+        with psycopg.connect(conninfo(admin.set(database=name)), autocommit=True) as own:
+            own.execute((PROGRAMS / "schema.sql").read_text())
+        arguments, here, more = call(admin.set(drivername=environment.driver, database=name))
+        result = Path(folder) / "result.json"
+        outer = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "GREENROOM"))
+        }
+        done = subprocess.run(
+            [environment.python, "-m", "pytest", "-q", "-p", "recorder", "-p", "no:cacheprovider",
+             "-p", "no:randomly", "-p", "no:faulthandler", "--rootdir", here, *arguments],
+            cwd=here,
+            env=outer | {
+                "PYTHONPATH": str(HERE),
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "LAB_PROGRAMS": str(here),
+                "LAB_RESULT": str(result),
+            } | more,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )  # fmt: skip
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        if done.returncode < 0:
+            return {"crash": signal.Signals(-done.returncode).name}
+        if done.returncode not in (0, 1) or not result.exists():
+            raise RuntimeError(f"{arguments[-1]} did not run:\n{done.stdout}{done.stderr}")
+        return json.loads(result.read_text())

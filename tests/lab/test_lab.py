@@ -1,0 +1,67 @@
+"""The laboratory: the page says what is recorded, every program is recorded, and one is run for real."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from tests.lab import page
+from tests.lab.run import PROGRAMS, Environment, Program, programs, run, run_greenroom, server
+
+RESULTS = json.loads((Path(__file__).parent / "results.json").read_text())
+
+
+def test_page_is_made_from_the_results() -> None:
+    """No table of the page is written or changed by hand."""
+    text = page.PAGE.read_text()
+    assert page.filled(text, RESULTS) == text
+
+
+def test_each_program_is_recorded() -> None:
+    """In each environment, with an outcome for each of its tests."""
+    assert set(RESULTS["programs"]) == {program.name for program in programs()}
+    for name, environments in RESULTS["programs"].items():
+        assert list(environments) == ["story", "today", "psycopg"]
+        tests = (PROGRAMS / f"{name}.py").read_text().count("\ndef test_") + (
+            PROGRAMS / f"{name}.py"
+        ).read_text().count("\nasync def test_")
+        for outcomes in environments.values():
+            for one in outcomes:
+                assert "crash" in one or len({outcome["test"] for outcome in one["outcomes"]}) == tests, name
+
+
+def test_story_is_told_as_it_is() -> None:
+    """What the page's text says of the tables: mended programs pass, but for the service's bug, on old and new versions."""
+    for name, environments in RESULTS["programs"].items():
+        for outcomes in environments.values():
+            errors = [
+                outcome["error"]
+                for one in outcomes
+                for outcome in one.get("outcomes", ())
+                if outcome["error"]
+            ]
+            if name.endswith("_mended"):
+                assert len(errors) == (1 if name == "a3_mended" else 0), name
+                assert all("MissingGreenlet" in error for error in errors)
+    for name in ("a1_pooled", "a2_setting", "b1_one_client_each"):
+        assert "different loop" in json.dumps(RESULTS["programs"][name]["today"])
+        assert "different loop" not in json.dumps(RESULTS["programs"][name]["psycopg"])
+
+
+def test_a_program_runs() -> None:
+    """A synchronous one, in this environment, comes out as recorded for today's versions; and greenroom's tests do."""
+    here = Environment("here", "here", Path(sys.executable))
+    (wrapper,) = (program for program in programs() if program.name == "b4_wrapper")
+    with server() as admin:
+        assert run(wrapper, here, admin, plugins=()) == RESULTS["programs"]["b4_wrapper"]["today"]
+        assert run_greenroom(admin) == RESULTS["greenroom"]
+
+
+def test_docstrings_are_read() -> None:
+    """A program's docstring says what it tries, why it comes out so, and how it is run."""
+    program = Program.of(PROGRAMS / "a1_mended.py")
+    assert program.title.startswith("Mended")
+    assert program.cause == "One loop: two settings, which belong together."
+    assert len(program.ini) == 2
+    assert Program.of(PROGRAMS / "b3_two_loops.py").runs == 6
