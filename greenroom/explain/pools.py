@@ -73,4 +73,4 @@ def _holders(failure: Failure) -> list[Any]:
 
     watch: Any = sys.modules.get("greenroom.watch")
     pool = next(failure.found(Pool), None)
-    return list(watch.holders(pool)) if pool is not None and hasattr(watch, "holders") else []
+    return list(watch.holders(pool)) if pool is not None and callable(getattr(watch, "holders", None)) else []
