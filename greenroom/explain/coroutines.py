@@ -48,7 +48,7 @@ def used_unawaited(failure: Failure) -> Explanation | None:
     name, defined = _described(coroutine)
     return _unawaited(
         f"{failure.kinds[0]}: a coroutine was used before it was awaited",
-        f"`{users.expression or users.text}` {use} {name}{defined}, which has not run: calling an `async def` only makes a "
+        f"`{users.call}` {use} {name}{defined}, which has not run: calling an `async def` only makes a "
         "coroutine.",
         _called(coroutine),
         asynchronous=bool(

@@ -73,6 +73,16 @@ class Frame:
         """`file:line`, the file relative to the working folder if it is below it."""
         return place(self.file, self.line) if self.code is not None else f"{self.file}:{self.line}"
 
+    @property
+    def call(self) -> str:
+        """What was being evaluated: the expression if it is known, else the line."""
+        return self.expression or self.text
+
+    @property
+    def of_sqlalchemy(self) -> bool:
+        """Whether it is SQLAlchemy's own."""
+        return "/sqlalchemy/" in self.file.replace("\\", "/")
+
     def within(self, *files: str) -> bool:
         """Whether it is of one of these files of libraries, such as `sqlalchemy/orm/session.py`."""
         return self.file.replace("\\", "/").endswith(tuple(f"/{file}" for file in files))
@@ -114,6 +124,11 @@ class Failure:
         return self.users.where if self.users else ""
 
     @property
+    def call(self) -> str:
+        """What the user's own line did; `it` if that is unknown."""
+        return (self.users.call if self.users else "") or "it"
+
+    @property
     def after_users(self) -> tuple[Frame, ...]:
         """The frames of libraries that the user's own line led into."""
         users = self.users
@@ -122,9 +137,7 @@ class Failure:
     @property
     def in_sqlalchemy(self) -> bool:
         """Whether SQLAlchemy has raised it or passed it on. A mock raises the same, and a pasted text may have no frames."""
-        return self.error is None or any(
-            "/sqlalchemy/" in frame.file.replace("\\", "/") for frame in self.frames
-        )
+        return self.error is None or any(frame.of_sqlalchemy for frame in self.frames)
 
     def passed(self, file: str, *functions: str) -> Frame | None:
         """The innermost frame of a library's file, if a function of these names (or any) is there."""

@@ -13,16 +13,26 @@ if TYPE_CHECKING:
 Fix = tuple[str, str]
 
 
-def awaiting(frame: Frame | None, call: str) -> str:
-    """How this line can wait for a call: a synchronous test has greenroom's `run`."""
+def cannot_await(frame: Frame | None) -> bool:
+    """Whether the line is of a plain function: a property, a method of a model, a test. A generator expression is not one."""
     code = frame.code if frame else None
-    if code is not None and not code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
-        return (
-            f"run({call})"
-            if frame and ("run" in frame.locals or frame.function.startswith("test"))
-            else f"await {call}"
-        )
-    return f"await {call}"
+    return (
+        code is not None
+        and not code.co_name.startswith("<")
+        and not code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR)
+    )
+
+
+def awaiting(read: Read, words: str, call: str) -> Fix:
+    """How this line can wait for a call; a synchronous test has greenroom's `run`, and another plain function has nothing."""
+    if not cannot_await(read.frame):
+        return words, f"await {call}"
+    if read.frame and ("run" in read.frame.locals or read.frame.function.startswith("test")):
+        return words, f"run({call})"
+    return (
+        f"load it before {read.frame.function if read.frame else 'this'}() is called, which cannot await:",
+        f"await {call}",
+    )
 
 
 def in_the_query(read: Read) -> Fix:
@@ -49,16 +59,20 @@ def in_the_query(read: Read) -> Fix:
 
 def refresh(read: Read, words: str = "load it before it is read:") -> Fix:
     """Load it at this place."""
-    call = f'{read.session_name}.refresh({read.owner}, attribute_names=["{read.key}"])'
-    return words, awaiting(read.frame, call)
+    return awaiting(
+        read, words, f'{read.session_name}.refresh({_owner(read)}, attribute_names=["{read.key}"])'
+    )
 
 
 def awaited(read: Read) -> Fix:
     """Await it, which `AsyncAttrs` makes possible."""
-    return (
-        f"await it ({read.model} has AsyncAttrs):",
-        awaiting(read.frame, f"{read.owner}.awaitable_attrs.{read.key}"),
-    )
+    words = f"await it ({read.model} has AsyncAttrs):"
+    return awaiting(read, words, f"{_owner(read)}.awaitable_attrs.{read.key}")
+
+
+def _owner(read: Read) -> str:
+    """The instance, by a name that is right also where the method is called that reads the attribute of its `self`."""
+    return read.model.lower() if read.owner == "self" else read.owner
 
 
 def at_construction(read: Read) -> Fix:

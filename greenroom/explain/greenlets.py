@@ -147,13 +147,11 @@ def _generated(read: Read) -> bool:
 
 def _synchronous(failure: Failure) -> Explanation | None:
     """A call of SQLAlchemy's synchronous API, named by the first function that it led into."""
-    first = next(
-        (frame for frame in failure.after_users if "/sqlalchemy/" in frame.file.replace("\\", "/")), None
-    )
+    first = next((frame for frame in failure.after_users if frame.of_sqlalchemy), None)
     if first is None:
         return None
     users = failure.users
-    call = (users.expression or users.text) if users else first.function
+    call = users.call if users else first.function
     if (engine := _engine_of_mistake(failure)) is not None:
         return _wrong_engine(failure, engine, call)
     function = first.code.co_qualname if first.code and hasattr(first.code, "co_qualname") else first.function

@@ -20,9 +20,7 @@ def no_greenlet(failure: Failure) -> Explanation | None:
     old = failure.of("ValueError") and failure.message.startswith(
         "the greenlet library is required to use this function."
     )
-    if not (new or old) or not any(
-        "/sqlalchemy/" in frame.file.replace("\\", "/") for frame in failure.after_users
-    ):
+    if not (new or old) or not any(frame.of_sqlalchemy for frame in failure.after_users):
         return None
     return Explanation(
         "greenlet is not installed",
@@ -51,7 +49,7 @@ def asynchronous_engine(failure: Failure) -> Explanation | None:
     if not found or (failure.error is not None and not _is_theirs(failure)):
         return None
     kind = found[1] or found[2]
-    call = users.expression or users.text
+    call = users.call
     create = "create_all" in users.text or "drop_all" in users.text
     second = (
         (

@@ -25,7 +25,7 @@ def never_entered(failure: Failure) -> Explanation | None:
     if failure.error is not None and (client is None or not _has_lifespan(client[1])):
         return None
     users = failure.users
-    call = (users.expression or users.text) if users else f"state.{found[1]}"
+    call = users.call if users else f"state.{found[1]}"
     made = (
         client[0]
         if client

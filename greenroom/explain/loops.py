@@ -32,7 +32,7 @@ def different_loop(failure: Failure) -> Explanation | None:
             )
         return Explanation(
             "RuntimeError: a future of one event loop was awaited on another",
-            f"`{_call(failure)}` waits for something that was made on another event loop. This line runs on {runner(failure)}.",
+            f"`{failure.call}` waits for something that was made on another event loop. This line runs on {runner(failure)}.",
             "Futures, tasks, and what is built of them belong to the loop that they were made on.",
             [
                 (
@@ -52,7 +52,7 @@ def different_loop(failure: Failure) -> Explanation | None:
             return _connection(failure, "RuntimeError: a connection was used after its event loop was closed")
         return Explanation(
             "RuntimeError: an event loop was used after it was closed",
-            f"`{_call(failure)}` needs an event loop that is closed by now.",
+            f"`{failure.call}` needs an event loop that is closed by now.",
             "asyncio.run(), and a test's own loop, close their loop at the end. What was made on it ends with it.",
             [
                 (
@@ -80,7 +80,7 @@ def bound_to_a_loop(failure: Failure) -> Explanation | None:
         engine = engine_name(failure)
         return Explanation(
             "RuntimeError: a pool was used on two event loops",
-            f"All connections of {engine or 'the engine'} were in use, so `{_call(failure)}` had to wait for one, on "
+            f"All connections of {engine or 'the engine'} were in use, so `{failure.call}` had to wait for one, on "
             f"{runner(failure)}. The pool's queue has been waited for before, on {made}.",
             "A pool of an asynchronous engine belongs to the first loop that had to wait for a connection, with each driver.",
             _one_loop(failure),
@@ -90,7 +90,7 @@ def bound_to_a_loop(failure: Failure) -> Explanation | None:
     kind = type(bound).__name__ if bound is not None else failure.message.partition(" ")[0].lstrip("<")
     return Explanation(
         f"RuntimeError: an asyncio.{kind.rpartition('.')[2]} was used on two event loops",
-        f"`{_call(failure)}` uses it on {runner(failure)}. It has been used before on {made}.",
+        f"`{failure.call}` uses it on {runner(failure)}. It has been used before on {made}.",
         "Locks, queues and events of asyncio belong to the first loop that waits for them. One at module level outlives its loop.",
         [
             ("make it where the loop runs, for example in the lifespan:", "app.state.lock = asyncio.Lock()"),
@@ -112,7 +112,7 @@ def running_already(failure: Failure) -> Explanation | None:
         return None
     if not (failure.passed("asyncio/runners.py") or failure.passed("asyncio/base_events.py")):
         return None
-    call = _call(failure)
+    call = failure.call
     inner = re.fullmatch(r"(?:asyncio\.run|\w+\.run_until_complete|\w+\.run)\((.*)\)", call)
     return Explanation(
         "RuntimeError: a loop was started where one runs already",
@@ -151,7 +151,7 @@ def busy(failure: Failure) -> Explanation | None:
     certain = failure.error is not None
     return Explanation(
         f"InterfaceError: {'two operations at the same time' if certain else 'another operation is in progress'} on one connection",
-        f"`{_call(failure)}` uses a connection on which another operation is not finished: two tasks share a session or "
+        f"`{failure.call}` uses a connection on which another operation is not finished: two tasks share a session or "
         "connection (asyncio.gather, create_task, a task that outlives its request)"
         + (
             "."
@@ -176,7 +176,7 @@ def _connection(failure: Failure, title: str) -> Explanation:
     engine = engine_name(failure)
     return Explanation(
         title,
-        f"`{_call(failure)}` runs on {runner(failure)}. The connection that it got was opened on {made}."
+        f"`{failure.call}` runs on {runner(failure)}. The connection that it got was opened on {made}."
         + (f" It comes from the pool of {engine}." if engine else ""),
         _WHY,
         _one_loop(failure),
@@ -203,10 +203,6 @@ def _one_loop(failure: Failure) -> list[tuple[str, str]]:
         return [("run fixtures and tests on one loop; both lines are needed:", ini), own]
     call: Any = started[1] if started else "coroutine"
     return [("run it on the application's one loop, with greenroom's fixture:", f"run({call})"), own]
-
-
-def _call(failure: Failure) -> str:
-    return (failure.users.expression or failure.users.text) if failure.users else "it"
 
 
 def _in_driver(failure: Failure) -> bool:

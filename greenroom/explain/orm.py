@@ -54,6 +54,15 @@ class Read:
         return f"{self.model}.{self.key}"
 
     @property
+    def condition(self) -> str:
+        """What the attribute is, so that reading it takes a query."""
+        return {
+            "relationship": "a relationship that is not loaded",
+            "deferred": "a column that the query left out",
+            "expired": "expired",
+        }[self.why]
+
+    @property
     def session(self) -> Any:
         """The synchronous session that the instance belongs to, or did: the only one of the user's own function."""
         if self.state is None or self.state.session is not None:
@@ -115,9 +124,7 @@ def read_of(failure: Failure) -> Read | None:
 
 def reads_attribute(failure: Failure) -> bool:
     """Whether the user's own line reads a mapped attribute, and does not call a function of SQLAlchemy."""
-    first = next(
-        (frame for frame in failure.after_users if "/sqlalchemy/" in frame.file.replace("\\", "/")), None
-    )
+    first = next((frame for frame in failure.after_users if frame.of_sqlalchemy), None)
     return first is not None and first.within(*_LAYERS)
 
 
@@ -158,7 +165,7 @@ def read(
 
 
 def origin_of(failure: Failure, instance: Any) -> Origin | None:
-    """Where an instance, or the list it is in, was last assigned in the user's functions that the traceback shows."""
+    """Where an instance, or the list it is in, was assigned in the user's functions that the traceback shows."""
     for frame in reversed(failure.frames):
         if not frame.is_users or frame.code is None:
             continue
@@ -227,7 +234,7 @@ def _why(frames: tuple[Frame, ...]) -> Why | None:
 
 def _pasted(frame: Frame | None, why: Why) -> Read:
     """What the text of a line tells: which attribute, if it reads one only."""
-    text = (frame.expression or frame.text) if frame else ""
+    text = frame.call if frame else ""
     reads = re.findall(r"(?<![\w.])([a-z_]\w*(?:\.\w+)*)\.([A-Za-z_]\w*)(?!\w*\s*\()", text)
     owner, key = reads[0] if len(reads) == 1 else ("instance", "attribute")
     return Read(frame=frame, why=why, owner=owner, model="Model", key=key, known=len(reads) == 1)

@@ -24,11 +24,10 @@ def exhausted(failure: Failure) -> Explanation | None:
     number = int(found[1]) + int(found[2])
     holders = _holders(failure)
     held = "\nThey are held by:\n" + "\n".join(f"  {holder}" for holder in holders) if holders else ""
-    users = failure.users
     return Explanation(
         f"TimeoutError: {'the only connection' if number == 1 else f'all {number} connections'} of the pool "
         f"{'is' if number == 1 else 'are'} in use",
-        f"`{(users.expression or users.text) if users else 'a line'}` waited {float(found[3]):g} s for a connection of "
+        f"`{failure.call}` waited {float(found[3]):g} s for a connection of "
         f"{engine_name(failure) or 'the engine'}, and none was given back.{held}",
         "A session takes a connection with its first statement and keeps it until commit(), rollback() or close(). One that is not "
         "closed keeps it for ever; one that waits for another session in the same task waits for itself.",

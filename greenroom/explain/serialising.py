@@ -35,14 +35,9 @@ def hidden_by_pydantic(failure: Failure) -> Explanation | None:
     if taken is None:
         return _unnamed(failure, inner, where)
     reader = "FastAPI, for the response," if in_response else f"`{frame.expression}`" if frame else "pydantic"
-    matter = {
-        "relationship": "a relationship that is not loaded",
-        "deferred": "a column that the query left out",
-        "expired": "expired",
-    }[taken.why]
     return Explanation(
         f"{failure.kinds[0].rpartition('.')[2]}: pydantic read {taken.name} before it was loaded ({inner})",
-        f"{reader} read `{taken.key}` of {identified(taken)}. It is {matter}, so reading it queries the database.",
+        f"{reader} read `{taken.key}` of {identified(taken)}. It is {taken.condition}, so reading it queries the database.",
         "Pydantic reads attributes one by one and cannot await a query. It catches the error and tells of it in a line of its own "
         "report only.",
         _fixes(taken, in_response=in_response),

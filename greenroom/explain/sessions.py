@@ -32,17 +32,12 @@ def detached(failure: Failure) -> Explanation | None:
         key = found[3] or (live.key if live and live.known else "attribute")
         owner = live.owner if live else "instance"
         taken = Read(frame=failure.users, why=kind, owner=owner, model=found[1], key=key)  # type: ignore[arg-type]
-    matter = {
-        "relationship": "a relationship that is not loaded",
-        "deferred": "a column that the query left out",
-        "expired": "expired, by commit() or rollback()",
-    }[taken.why]
     first = fixes.keep_after_commit() if taken.why == "expired" else fixes.in_the_query(taken)
     name = f"`{taken.owner}.{taken.key}`" if taken.key != "attribute" else "an attribute"
     return Explanation(
         f"DetachedInstanceError: {taken.model}{f'.{taken.key}' if taken.key != 'attribute' else ''} was read after its "
         "session was closed",
-        f"{name} of {identified(taken)} is {matter}, so reading it queries the database. "
+        f"{name} of {identified(taken)} is {taken.condition}, so reading it queries the database. "
         + (f"The instance comes from {taken.origin.where}, `{taken.origin.value}`." if taken.origin else ""),
         "That takes the session which loaded the instance, and that one is closed, or has let the instance go.",
         [
@@ -106,7 +101,7 @@ def failed_transaction(failure: Failure) -> Explanation | None:
     name, waits = _session_of(failure), _waits(failure)
     return Explanation(
         "InFailedSqlTransaction: an earlier statement of this transaction failed, and its error was swallowed",
-        f"`{_call(failure)}` is innocent: a statement before it failed in the same transaction, the error was caught, "
+        f"`{failure.call}` is innocent: a statement before it failed in the same transaction, the error was caught, "
         "and the transaction went on.",
         "PostgreSQL ignores all statements of a transaction after an error, until it is rolled back.",
         [
@@ -128,7 +123,7 @@ def closed(failure: Failure) -> Explanation | None:
     """`ResourceClosedError`: a transaction, connection or result that is over."""
     if not failure.of("sqlalchemy.exc.ResourceClosedError") or not failure.in_sqlalchemy:
         return None
-    call = _call(failure)
+    call = failure.call
     match failure.message.partition("(Background")[0].strip():
         case "This transaction is closed":
             title, what = (
@@ -187,10 +182,6 @@ def closed(failure: Failure) -> Explanation | None:
     return Explanation(
         f"ResourceClosedError: {title}", what, why, helps, "docs/faq.md#resource-closed", failure.where
     )
-
-
-def _call(failure: Failure) -> str:
-    return (failure.users.expression or failure.users.text) if failure.users else "the statement"
 
 
 def _session_of(failure: Failure) -> str:

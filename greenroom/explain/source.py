@@ -46,7 +46,7 @@ def expression(entry: TracebackType) -> str:
 
 
 def assigned(code: CodeType, name: str, before: int) -> Assignment | None:
-    """Where a function assigned a name for the last time above a line, or None if that is not plain to see.
+    """Where a function assigned a name above a line, or None if that is not plain to see: it was assigned twice, say.
 
     Args:
         code: The function's.
@@ -56,16 +56,18 @@ def assigned(code: CodeType, name: str, before: int) -> Assignment | None:
     function = _function(code)
     if function is None:
         return None
-    found: Assignment | None = None
-    for node in ast.walk(function):
-        value = _value_for(node, name)
-        if value is not None and value.lineno < before and (found is None or value.lineno >= found.line):
-            found = Assignment(value.lineno, " ".join(ast.unparse(value).split()))
+    above = [node for node in ast.walk(function) if getattr(node, "lineno", before) < before]
+    bound = sum(
+        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store) for node in above
+    )
+    values = [value for node in above if (value := _value_for(node, name)) is not None]
     arguments = function.args
     parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-    if found is None and any(parameter.arg == name for parameter in parameters):
-        return Assignment(function.lineno, "", parameter=True)
-    return found
+    if any(parameter.arg == name for parameter in parameters):
+        return None if bound else Assignment(function.lineno, "", parameter=True)
+    if bound != 1 or len(values) != 1:
+        return None
+    return Assignment(values[0].lineno, " ".join(ast.unparse(values[0]).split()))
 
 
 def _function(code: CodeType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:

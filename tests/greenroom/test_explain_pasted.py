@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from greenroom.explain.pasted import explain_text
-from tests.greenroom.explained import CASES, line_of, run
+from tests.greenroom.explained import line_of, run
+from tests.greenroom.explained_cases import CASES
 
 PASTED = {
     "lazy_relationship": "`provider.connection` was read before it was loaded",
@@ -33,22 +34,6 @@ LINES = {
 }
 
 
-@pytest.fixture(scope="module")
-def tracebacks(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What pytest prints for the tests of these errors, in each style, without greenroom's explanations."""
-    texts = {}
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("GREENROOM_SERVER_URL", server_url)
-        for name in ("DATABASE_URL", "PYTEST_ADDOPTS", "GREENROOM_ENGINE", "GREENROOM_RUN"):
-            environment.delenv(name, raising=False)
-        only = " or ".join(f"test_{name}" for name in PASTED)
-        for style in ("short", "long", "native"):
-            root = tmp_path_factory.mktemp(style) / "explained"
-            arguments = ("-p", "no:greenroom-explaining", f"--tb={style}", "--show-capture=no", "--color=yes")
-            texts[style] = run(root, "asyncpg", "-k", only, *arguments).stdout
-    return texts
-
-
 PREFIXES = {
     "as it is": "",
     "GitHub": "2026-11-23T03:00:00.1234567Z ",
@@ -57,17 +42,25 @@ PREFIXES = {
 }
 
 
-@pytest.mark.parametrize("prefix", PREFIXES.values(), ids=PREFIXES.keys())
 @pytest.mark.parametrize("style", ["short", "long", "native"])
-def test_styles(tracebacks: dict[str, str], style: str, prefix: str) -> None:
+def test_styles(
+    style: str,
+    server_url: str,
+    clean_environment: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
     """Each error is explained at the user's own line, whatever style pytest has, and whatever CI puts before the lines."""
-    text = "".join(f"{prefix}{line}\n" for line in tracebacks[style].splitlines())
-    found = [(explanation.title, explanation.where) for explanation in explain_text(text)]
-    for name, title in PASTED.items():
-        assert [where for said, where in found if title in said and where.endswith(LINES[name])], (
-            name,
-            found,
-        )
+    monkeypatch.setenv("GREENROOM_SERVER_URL", server_url)
+    only = " or ".join(f"test_{name}" for name in PASTED)
+    arguments = ("-p", "no:greenroom-explaining", f"--tb={style}", "--show-capture=no", "--color=yes")
+    printed = run(tmp_path / "explained", "asyncpg", "-k", only, *arguments).stdout
+    for where, prefix in PREFIXES.items():
+        text = "".join(f"{prefix}{line}\n" for line in printed.splitlines())
+        found = [(explanation.title, explanation.where) for explanation in explain_text(text)]
+        for name, title in PASTED.items():
+            lines = [line for said, line in found if title in said and line.endswith(LINES[name])]
+            assert lines, (where, name, found)
 
 
 def raised() -> BaseException:

@@ -179,3 +179,18 @@ def test_behind_another(*, suppressed: bool) -> None:
     explanation = explain(raised.value)
     assert explanation is not None
     assert explanation.where.startswith("tests/greenroom/test_explain_report.py:")
+
+
+def test_two_assignments(lazy: Project) -> None:
+    """Where the instance came from is said only if the source leaves no doubt."""
+    lazy.replace(
+        "shop/main.py",
+        "    customer = (await session.scalars(select(Customer))).one()\n",
+        "    customer = (await session.scalars(select(Customer))).one()\n"
+        "    if not customer:\n"
+        "        customer = (await session.scalars(select(Customer))).first()\n",
+    )
+    result = lazy.pytest()
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines([f"*{SAYS}"])
+    result.stdout.no_fnmatch_line("*The instance comes from*")

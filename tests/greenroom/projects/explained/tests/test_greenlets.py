@@ -30,6 +30,10 @@ def test_lazy_relationship_of_a_new_object(run, async_session, provider):
     run(service.connect(async_session, provider))
 
 
+def test_lazy_relationship_in_a_property(run, async_session, provider):
+    run(service.is_connected(async_session, "a"))
+
+
 def test_lazy_relationship_in_the_test(run, async_session, provider):
     found = run(async_session.get(Provider, provider))
     assert found.connection is not None  # here: lazy_relationship_in_the_test

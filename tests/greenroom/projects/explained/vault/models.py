@@ -25,6 +25,10 @@ class Provider(Base):
     changed: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.clock_timestamp())
     connection: Mapped[Connection | None] = relationship(back_populates="provider")
 
+    @property
+    def connected(self) -> bool:
+        return self.connection is not None  # here: lazy_relationship_in_a_property
+
 
 class Connection(AsyncAttrs, Base):
     __tablename__ = "connections"

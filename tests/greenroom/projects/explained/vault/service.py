@@ -66,3 +66,8 @@ async def notes(session: AsyncSession, name: str) -> str | None:
 
 async def count_in_sync_code(session: AsyncSession) -> int:
     return len(session.sync_session.scalars(select(Provider)).all())  # here: synchronous_call
+
+
+async def is_connected(session: AsyncSession, name: str) -> bool:
+    provider = (await session.scalars(select(Provider).where(Provider.name == name))).one()
+    return provider.connected

@@ -1,0 +1,271 @@
+"""The tests of the project `explained`: what each raises, and what its explanation says."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Case(NamedTuple):
+    """A test of the project that fails.
+
+    Attributes:
+        name: The test's, without `test_`.
+        raised: What its error says, a regular expression.
+        link: The section of docs/faq.md that the explanation names; empty if there is none.
+        says: What stands in the explanation.
+        here: What its line is marked with, `# here: …`; None if the explanation names no line.
+        both: It fails with psycopg, too.
+    """
+
+    name: str
+    raised: str
+    link: str
+    says: tuple[str, ...] = ()
+    here: str | None = ""
+    both: bool = True
+
+
+GREENLET: Final = r"greenlet_spawn has not been called; can't call await_(?:only)?\(\) here"
+LOOP: Final = r"got Future <Future pending.*> attached to a different loop"
+BUSY: Final = "cannot perform operation: another operation is in progress"
+STATE: Final = r"'State' object has no attribute '\w+'"
+QUERY: Final = ".options(selectinload(Provider.connection))"
+REFRESH: Final = 'await session.refresh(provider, attribute_names=["connection"])'
+
+CASES: Final = (
+    Case(
+        "lazy_relationship",
+        GREENLET,
+        "lazy-load",
+        ("Provider(id=1)", "vault/service.py:17", QUERY, REFRESH),
+    ),
+    Case("lazy_relationship_in_a_request", GREENLET, "lazy-load", (QUERY, REFRESH), "lazy_relationship"),
+    Case(
+        "lazy_relationship_got",
+        GREENLET,
+        "lazy-load",
+        ("await session.get(Provider, key, options=[selectinload(Provider.connection)])",),
+    ),
+    Case(
+        "lazy_relationships_in_a_loop",
+        GREENLET,
+        "lazy-load",
+        (
+            "select(Connection).options(selectinload(Connection.tokens))",
+            "await connection.awaitable_attrs.tokens",
+        ),
+    ),
+    Case(
+        "lazy_relationship_of_a_new_object",
+        GREENLET,
+        "lazy-load",
+        ("made by its constructor", "Connection(…, tokens=[])"),
+    ),
+    Case(
+        "lazy_relationship_in_a_property",
+        GREENLET,
+        "lazy-load",
+        (QUERY, "before connected() is called, which cannot await", REFRESH, "vault/service.py:72"),
+    ),
+    Case(
+        "lazy_relationship_in_the_test",
+        GREENLET,
+        "lazy-load",
+        (
+            "run(async_session.get(Provider, provider, options=[selectinload(Provider.connection)]))",
+            'run(async_session.refresh(found, attribute_names=["connection"]))',
+        ),
+    ),
+    Case("lazy_relationship_in_a_fixture", GREENLET, "lazy-load", ("`found.connection`",)),
+    Case("lazy_relationship_in_a_teardown", GREENLET, "lazy-load", ("`found.connection`",)),
+    Case(
+        "expired_by_commit",
+        GREENLET,
+        "expired-attribute",
+        ("expire_on_commit=True", "async_sessionmaker(engine, expire_on_commit=False)"),
+    ),
+    Case("expired_by_rollback", GREENLET, "expired-attribute", ("It was not commit()",)),
+    Case(
+        "expired_by_the_database",
+        GREENLET,
+        "expired-attribute",
+        ("Provider.changed", '"eager_defaults": True'),
+    ),
+    Case("deferred_column", GREENLET, "deferred-column", ("options(undefer(Provider.notes))",)),
+    Case("synchronous_call", GREENLET, "synchronous-call", ("session.sync_session.scalars(",)),
+    Case(
+        "create_engine_on_an_asynchronous_url",
+        GREENLET,
+        "create-engine-on-an-asynchronous-url",
+        ("create_async_engine(url)",),
+    ),
+    Case(
+        "response_model",
+        "'type': 'get_attribute_error', 'loc': .'response', 'connection'.",
+        "response-model",
+        ("Provider.connection", QUERY),
+        "response_model",
+    ),
+    Case("validated_by_pydantic", "Error extracting attribute: ", "response-model", (QUERY, REFRESH)),
+    Case("swallowed_by_the_server", "assert 500 == 200", "lazy-load", ("GET /providers/a/connected",), None),
+    Case("swallowed_and_unknown", "assert 500 == 200", "", ("GET /broken", "LookupError: broken"), None),
+    Case(
+        "different_loop",
+        LOOP,
+        "different-loop",
+        ("another loop, which does not run at the moment", "`asyncio.run()`", "run(select_one(own))"),
+        "select_one",
+        both=False,
+    ),
+    Case(
+        "event_loop_is_closed",
+        "Event loop is closed",
+        "different-loop",
+        ("a loop that is closed by now",),
+        "select_one",
+        both=False,
+    ),
+    Case(
+        "another_operation_is_in_progress",
+        BUSY,
+        "different-loop",
+        ("half-way", "a loop that is closed by now"),
+        "select_one",
+        both=False,
+    ),
+    Case(
+        "another_operation_on_another_loop",
+        BUSY,
+        "different-loop",
+        ("another loop, which does not run at the moment",),
+        "select_one",
+        both=False,
+    ),
+    Case("two_tasks_on_one_session", BUSY, "another-operation-is-in-progress", ("two tasks",), both=False),
+    Case(
+        "queue_bound_to_a_different_event_loop",
+        "<Queue at .*> is bound to a different event loop",
+        "queue-bound-to-a-different-event-loop",
+        ("a loop that is closed by now",),
+        "connect",
+    ),
+    Case(
+        "lock_bound_to_a_different_event_loop",
+        r"Lock object at .*> is bound to a different event loop",
+        "queue-bound-to-a-different-event-loop",
+        ("asyncio.Lock", "greenroom's loop, the application's"),
+    ),
+    Case("future_of_a_different_event_loop", LOOP, "different-loop", ("`await future`",)),
+    Case(
+        "running_event_loop",
+        r"asyncio\.run\(\) cannot be called from a running event loop",
+        "running-event-loop",
+        ("await select_one(engine)",),
+    ),
+    Case(
+        "detached_relationship",
+        "lazy load operation of attribute 'connection' cannot proceed",
+        "detached-instance",
+        ("Provider.connection", QUERY),
+    ),
+    Case(
+        "detached_and_expired",
+        "attribute refresh operation cannot proceed",
+        "detached-instance",
+        ("expire_on_commit=False",),
+    ),
+    Case(
+        "detached_in_the_synchronous_session",
+        "lazy load operation of attribute 'connection' cannot proceed",
+        "detached-instance",
+    ),
+    Case(
+        "pending_rollback",
+        "This Session's transaction has been rolled back due to a previous exception during flush",
+        "pending-rollback",
+        ("IntegrityError", "async with session.begin_nested()", "await session.rollback()"),
+    ),
+    Case(
+        "failed_transaction", "current transaction is aborted", "failed-transaction", ("async with session",)
+    ),
+    Case(
+        "failed_transaction_in_the_synchronous_session",
+        "current transaction is aborted",
+        "failed-transaction",
+        ("    with session.begin_nested()", "    session.rollback()"),
+    ),
+    Case("closed_transaction", "This transaction is closed", "resource-closed", ("create_savepoint",)),
+    Case(
+        "closed_connection", "This Connection is closed", "resource-closed", ("async with engine.connect()",)
+    ),
+    Case("closed_result", "This result object is closed", "resource-closed", ("`result.all()`",)),
+    Case(
+        "result_without_rows", "This result object does not return rows", "resource-closed", ("returning(",)
+    ),
+    Case(
+        "queuepool_limit",
+        "QueuePool limit of size 1 overflow 0 reached, connection timed out, timeout 0.20",
+        "queuepool-limit",
+        ("`test_pools.small`",),
+    ),
+    Case(
+        "garbage_collector",
+        "The garbage collector is trying to clean up non-checked-in connection",
+        "garbage-collector",
+        here=None,
+    ),
+    Case(
+        "lifespan_of_the_application", STATE, "lifespan-never-entered", ("a TestClient that was not entered",)
+    ),
+    Case("lifespan_of_the_request", STATE, "lifespan-never-entered", ("a TestClient that was not entered",)),
+    Case(
+        "lifespan_under_httpx",
+        STATE,
+        "lifespan-never-entered",
+        ("httpx's ASGITransport",),
+        "lifespan_of_the_request",
+    ),
+    Case(
+        "coroutine_used",
+        "'coroutine' object has no attribute 'name'",
+        "never-awaited",
+        ("`provider_named()` (defined at vault/service.py:12)", "run(provider_named(…))"),
+    ),
+    Case(
+        "coroutine_subscripted",
+        "'coroutine' object is not subscriptable",
+        "never-awaited",
+        ("`provider_named()`",),
+    ),
+    Case(
+        "never_awaited",
+        "coroutine 'create' was never awaited",
+        "never-awaited",
+        ("vault/service.py:38",),
+        None,
+    ),
+    Case(
+        "asynchronous",
+        "async def functions are not natively supported",
+        "async-def-tests",
+        ("def test_asynchronous(run, async_session)",),
+    ),
+    Case(
+        "asynchronous_fixture",
+        "requested an async fixture 'asynchronous_fixture'",
+        "async-def-tests",
+        ("def asynchronous_fixture(run, async_session)",),
+    ),
+    Case(
+        "create_all",
+        "'AsyncEngine' object has no attribute '_run_ddl_visitor'",
+        "asynchronous-engine-in-synchronous-code",
+        ("run_sync(metadata.create_all)",),
+    ),
+    Case(
+        "with_instead_of_async_with",
+        "'AsyncConnection' object does not support the context manager protocol",
+        "asynchronous-engine-in-synchronous-code",
+        ("async with engine.connect()",),
+    ),
+)
