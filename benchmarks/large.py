@@ -32,7 +32,7 @@ class Large:
 
 
 def measure(admin: URL, server: int, *, tests: int) -> dict[str, Large]:
-    """Run the suite in one process, and with one and two workers.
+    """Run the suite in one process, and with one and two workers; and as many tests that do nothing.
 
     Args:
         admin: The maintenance database of a server, as a superuser.
@@ -40,9 +40,15 @@ def measure(admin: URL, server: int, *, tests: int) -> dict[str, Large]:
         tests: How many tests.
     """
     found = {}
-    for name, workers in (("one process", 0), ("-n 1", 1), ("-n 2", 2)):
+    for name, suite, workers in (
+        ("greenroom, one process", suites.GREENROOM, 0),
+        ("greenroom, -n 1", suites.GREENROOM, 1),
+        ("greenroom, -n 2", suites.GREENROOM, 2),
+        # What pytest itself keeps of each test that it has run.
+        ("pytest itself: empty tests, one process", suites.EMPTY, 0),
+    ):
         before = resident(server)
-        run = suites.run(suites.GREENROOM, admin, tests=tests, workers=workers)
+        run = suites.run(suite, admin, tests=tests, workers=workers)
         tenth = len(run.test) // 10
         found[name] = Large(
             seconds=run.whole,

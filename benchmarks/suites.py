@@ -44,6 +44,7 @@ class Suite:
 
 
 GREENROOM: Final = Suite("greenroom", "greenroom", ("greenroom.plugin",))
+EMPTY: Final = Suite("pytest itself: an empty test", "empty")
 SUITES: Final = (
     GREENROOM,
     Suite("pytest-asyncio, one loop, savepoints", "asyncio_savepoints", ("pytest_asyncio.plugin",)),
@@ -55,7 +56,7 @@ SUITES: Final = (
         pooled=False,
     ),
     Suite("with TestClient per test, NullPool", "testclient", pooled=False),
-    Suite("pytest itself: an empty test", "empty"),
+    EMPTY,
 )
 
 
