@@ -46,6 +46,10 @@ class Config:
         unit_marker: Tests with this marker run without a database.
         server_url: The environment variable that holds the admin URL of an external server.
         other_databases: Names of databases that greenroom did not make and that the tests may connect to all the same.
+        pool_guard: Stop a pooled connection that is asked for on another event loop than it was made on.
+        lazy_loads: `allow` or `fail` lazy loads on the application's side.
+        n_plus_one: `off`, `warn` or `fail` where one request repeats a query.
+        n_plus_one_threshold: From how many equal queries on.
         allowed_hosts: Hosts of external servers that are not this machine and may be used all the same.
     """
 
@@ -68,6 +72,10 @@ class Config:
     server_url: str = "GREENROOM_SERVER_URL"
     other_databases: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    pool_guard: bool = True
+    lazy_loads: str = "allow"
+    n_plus_one: str = "off"
+    n_plus_one_threshold: int = 3
 
     def __post_init__(self) -> None:
         sources = [name for name in ("alembic", "metadata", "sql") if getattr(self, name)]
@@ -87,6 +95,12 @@ class Config:
             raise self._wrong("role", self.role, "a plain lower-case name that does not begin with pg_")
         if self.lifespan not in ("run", "test"):
             raise self._wrong("lifespan", self.lifespan, '"run" or "test"')
+        if self.lazy_loads not in ("allow", "fail"):
+            raise self._wrong("lazy_loads", self.lazy_loads, '"allow" or "fail"')
+        if self.n_plus_one not in ("off", "warn", "fail"):
+            raise self._wrong("n_plus_one", self.n_plus_one, '"off", "warn" or "fail"')
+        if self.n_plus_one_threshold < 2:
+            raise self._wrong("n_plus_one_threshold", self.n_plus_one_threshold, "at least 2")
         for path in (self.alembic, *self.sql, *self.seed):
             if path is not None and not (self.root / path).is_file():
                 raise ConfigError(
@@ -183,6 +197,10 @@ def _typed(key: str, value: Any, expected: str) -> Any:
         if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
             return value
         rule = "a table of strings"
+    elif expected == "bool":
+        if isinstance(value, bool):
+            return value
+        rule = "true or false"
     elif expected == "int":
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value

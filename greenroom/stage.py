@@ -32,6 +32,7 @@ from greenroom.loop import Loop
 from greenroom.servers.base import Server, kinds
 from greenroom.session_state import SessionState
 from greenroom.urls import environment, for_driver, forget_libpq_environment
+from greenroom.watch.watch import Watch
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -52,6 +53,7 @@ class Stage:
         may_use_database: The current test is not marked as one that has none.
         starts_for_each_test: The application is started up for each test, and not once.
         opening: How long it took to have a database, in seconds.
+        watch: What is noticed while the tests run.
         rewinds: How long each rewind took, in seconds; a fresh clone in the place of one counts in.
 
     Args:
@@ -88,6 +90,7 @@ class Stage:
             before=self._before_connect,
         )
         self._session_state = SessionState()
+        self.watch = Watch(config)
         self._opening = threading.RLock()
         self._undo = contextlib.ExitStack()
         self.app_url = template.app_url(config, server, self.name)
@@ -270,8 +273,9 @@ class Stage:
         return AsyncSession(self._async_engine, expire_on_commit=False)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the loop and wait for it; see `Loop.run`."""
-        return self.loop.run(coroutine)
+        """Run a coroutine on the loop and wait for it; see `Loop.run`. Its queries count together."""
+        with self.watch.scope(f"run({getattr(coroutine, '__name__', '…')})"):
+            return self.loop.run(coroutine)
 
     # -- beginning and end -------------------------------------------------------------------------------------------
 
@@ -308,6 +312,7 @@ class Stage:
             os.environ[name] = value
         self.on_close(self._guard.install())
         self.on_close(self._session_state.install())
+        self.on_close(self.watch.install())
 
     def _before_connect(self, database: str) -> None:
         """Have the database before anything connects to it: a test may do so without asking for a fixture."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
+    from greenroom.watch import Queries
+
 T = TypeVar("T")
 
-__all__ = ["MakeClient", "Run"]
+__all__ = ["MakeClient", "RecordQueries", "Run"]
 
 
 class Run(Protocol):
@@ -26,4 +29,12 @@ class MakeClient(Protocol):
 
     def __call__(self, **options: Any) -> TestClient:
         """Make a client of the application, with arguments for Starlette's `TestClient`."""
+        ...
+
+
+class RecordQueries(Protocol):
+    """The fixture `queries`."""
+
+    def __call__(self) -> AbstractContextManager[Queries]:
+        """Record the queries that the application sends meanwhile."""
         ...

@@ -23,6 +23,7 @@ from greenroom.plugin.keeping import Keeping
 from greenroom.plugin.keys import stage_key
 from greenroom.plugin.summary import Summary
 from greenroom.stage import Stage
+from greenroom.watch import plugin as watch
 
 if TYPE_CHECKING:
     from greenroom.config import Config
@@ -45,6 +46,8 @@ def begin(pytest_config: pytest.Config, config: Config) -> None:
     pytest_config.pluginmanager.register(Explaining(stage), "greenroom-explaining")
     pytest_config.pluginmanager.register(Summary(stage), "greenroom-summary")
     pytest_config.pluginmanager.register(fixtures, "greenroom-fixtures")
+    pytest_config.pluginmanager.register(watch, "greenroom-watch-fixtures")
+    pytest_config.pluginmanager.register(watch.WatchHooks(stage), "greenroom-watch")
     reporting.register(pytest_config, stage)
 
 

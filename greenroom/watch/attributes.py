@@ -1,0 +1,99 @@
+"""Which attribute of a model is being read, as far as the frames of a query tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Final
+
+from sqlalchemy.orm import attributes
+
+from greenroom.watch.frames import Line, is_users, line_of
+
+_FILE: Final = attributes.__file__
+_ACCESS: Final = frozenset({"__get__", "__set__"})
+_EAGER: Final = ("SelectInLoader.", "_SelectInLoader.", "SubqueryLoader.", "_SubqueryLoader.")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """An attribute whose value has to be fetched.
+
+    Attributes:
+        model: The name of the instance's class.
+        key: The attribute's name.
+        relationship: It is a relationship, and not a column.
+        many: It is a relationship to many.
+        expired: It had been loaded before, and has expired since.
+        awaited: It was read as `await instance.awaitable_attrs.key`, which says that it may be fetched.
+    """
+
+    model: str
+    key: str
+    relationship: bool
+    many: bool
+    expired: bool
+    awaited: bool
+
+    @property
+    def name(self) -> str:
+        """`Model.attribute`."""
+        return f"{self.model}.{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a query comes from.
+
+    Attributes:
+        line: The innermost line of the user's own code; None if there is none, as in a response model.
+        read: The attribute that is read there, if that is why there is a query.
+        eager: The query belongs to another one, which loads its related objects in batches.
+        connecting: SQLAlchemy sends it on its own, since it has just connected for the first time.
+    """
+
+    line: Line | None
+    read: Read | None
+    eager: bool
+    connecting: bool
+
+
+def origin(frames: Iterable[FrameType]) -> Origin:
+    """Where a query comes from.
+
+    Args:
+        frames: The frames of what runs, the innermost first.
+    """
+    line, access, eager, connecting = None, None, False, False
+    for frame in frames:
+        code = frame.f_code
+        if is_users(code.co_filename):
+            line = line_of(frame)
+            break
+        # The outermost of those: a proxy reads an attribute to read another one.
+        if code.co_filename == _FILE and code.co_name in _ACCESS:
+            access = frame
+        elif code.co_qualname.startswith(_EAGER):
+            eager = True
+        elif code.co_name == "first_connect":
+            connecting = True
+    return Origin(line, _read(access) if access else None, eager, connecting)
+
+
+def _read(access: FrameType) -> Read | None:
+    instance: Any = access.f_locals.get("instance")
+    attribute: Any = access.f_locals.get("self")
+    if instance is None or attribute is None:
+        return None
+    state: Any = attributes.instance_state(instance)
+    relationship = state.mapper.relationships.get(attribute.key)
+    return Read(
+        model=type(instance).__name__,
+        key=attribute.key,
+        relationship=relationship is not None,
+        many=relationship is not None and bool(relationship.uselist),
+        expired=bool(state.expired) or attribute.key in state.expired_attributes,
+        # `awaitable_attrs` starts a greenlet with getattr() and nothing else.
+        awaited=access.f_back is None,
+    )

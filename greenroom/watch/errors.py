@@ -1,0 +1,29 @@
+"""What the watch says when it finds something, as errors, so that the test at fault fails."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from greenroom.errors import GreenroomError
+
+
+class ForeignLoopError(GreenroomError):
+    """A pooled connection was asked for on another event loop than it was made on."""
+
+
+class LazyLoadError(GreenroomError):
+    """The application read an attribute that was not loaded, and `lazy_loads = "fail"` forbids that."""
+
+
+class RepeatedQueriesWarning(UserWarning):
+    """One request sent the same query again and again, and `n_plus_one = "warn"` says so."""
+
+
+def told(what: str, why: str, fixes: Iterable[tuple[str, str]], link: str) -> str:
+    """A message in several paragraphs: what happened, why that is wrong, what helps as code, and where to read on."""
+    numbered = [
+        f"fix {number}: {words}\n{textwrap.indent(code, '    ')}"
+        for number, (words, code) in enumerate(fixes, start=1)
+    ]
+    return "\n\n".join([what, textwrap.fill(why, 100), *numbered, f"more: {link}"])

@@ -1,0 +1,86 @@
+"""Queries that repeat within one request: N+1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from greenroom.watch.errors import told
+
+if TYPE_CHECKING:
+    from greenroom.watch.queries import Query
+    from greenroom.watch.requests import Scope
+
+
+def repeated(scopes: Iterable[Scope], threshold: int) -> list[str]:
+    """What is to be said about the queries that repeat, one text for each attribute or line.
+
+    Two requests of a test that do the same are told once, by the one that does it most often.
+
+    Args:
+        scopes: The requests of a test.
+        threshold: From how many on it is a pattern.
+    """
+    found: dict[object, tuple[Scope, list[Query]]] = {}
+    for scope in scopes:
+        groups: dict[object, list[Query]] = {}
+        for query in scope.queries or ():
+            key = _key(query)
+            if key is not None:
+                groups.setdefault(key, []).append(query)
+        for key, queries in groups.items():
+            if len(queries) >= threshold and len(queries) > len(found.get(key, (None, []))[1]):
+                found[key] = (scope, queries)
+    return [_explained(scope, queries) for scope, queries in found.values()]
+
+
+def _key(query: Query) -> object:
+    """What is equal for queries that should have been one; None for one that may repeat.
+
+    An attribute is that from wherever it is read. Other queries are the same if their text and their line are. What changes
+    rows may repeat: SQLAlchemy itself sends an UPDATE for each object. So may the batches of a selectinload().
+    """
+    origin = query.origin
+    if origin.eager:
+        return None
+    if origin.read:
+        return origin.read.name
+    if origin.line and query.statement.lstrip()[:6].upper().startswith(("SELECT", "WITH")):
+        return query.statement, origin.line.file, origin.line.number
+    return None
+
+
+def _explained(scope: Scope, queries: list[Query]) -> str:
+    query = queries[0]
+    read = query.origin.read
+    lines = list(dict.fromkeys(str(query.origin.line) for query in queries if query.origin.line))
+    where = "\n".join(lines[:3]) or "no line of the project's own: where a response is made of the model"
+    statement = " ".join(query.statement.split())
+    times = len(queries)
+    if read is None:
+        what = f"{scope.name} sent the same query {times} times (N+1)."
+        fix = (
+            "ask once for all of them, before the loop:",
+            "await session.scalars(select(Model).where(Model.id.in_(ids)))",
+        )
+    elif read.relationship:
+        what = f"{scope.name} loaded `{read.name}` {times} times, with a query each (N+1)."
+        fix = (
+            f"load it for all of them with the query that loads the {read.model}s:",
+            f"select({read.model}).options(selectinload({read.name}))",
+        )
+    elif read.expired:
+        what = f"{scope.name} loaded the expired `{read.name}` {times} times, with a query each (N+1)."
+        fix = ("keep what is loaded after a commit:", "async_sessionmaker(engine, expire_on_commit=False)")
+    else:
+        what = f"{scope.name} loaded the deferred `{read.name}` {times} times, with a query each (N+1)."
+        fix = (
+            f"load it for all of them with the query that loads the {read.model}s:",
+            f"select({read.model}).options(undefer({read.name}))",
+        )
+    return told(
+        f"{what}\n{where}\n    {statement[:300]}{'…' if len(statement) > 300 else ''}",
+        "A query for each object: few in a test, and thousands in production, where there are more of them.",
+        [fix, ("or, where it is meant, allow it in this test:", '@pytest.mark.n_plus_one("off")')],
+        "docs/faq.md#n-plus-one",
+    )

@@ -1,0 +1,85 @@
+"""The parts of the watch, and how they are switched on."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from greenroom.watch.current import Current
+from greenroom.watch.findings import Findings
+from greenroom.watch.holders import Holding
+from greenroom.watch.lazy import LazyLoads
+from greenroom.watch.loops import PoolGuard
+from greenroom.watch.requests import Requests
+
+if TYPE_CHECKING:
+    from greenroom.config import Config
+
+
+class Watch:
+    """What watches the engines and sessions of this process.
+
+    Attributes:
+        current: The test that runs, and its settings.
+        findings: What was raised and may not have reached the test.
+        requests: The queries of each request.
+
+    Args:
+        config: The project.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._undo = contextlib.ExitStack()
+        self._joined = False
+        self.current = Current("", config.lazy_loads, config.n_plus_one)
+        self.findings = Findings()
+        self.requests = Requests(self.current)
+
+    def install(self) -> Callable[[], None]:
+        """Begin. Returns what ends it."""
+        if self._config.pool_guard:
+            self._undo.callback(PoolGuard(self.current, self.findings).install())
+            self._undo.callback(Holding(self.current).install())
+        self._undo.callback(LazyLoads(self.current, self.findings).install())
+        self._undo.callback(self.requests.remove)
+        return self._undo.close
+
+    def begin(self, test: str, *, lazy_loads: str | None, n_plus_one: str | None) -> None:
+        """A test begins.
+
+        Args:
+            test: Its node ID.
+            lazy_loads: What its marker says, if it has one.
+            n_plus_one: What its marker says, if it has one.
+        """
+        self.current.test = test
+        self.current.lazy_loads = lazy_loads or self._config.lazy_loads
+        self.current.n_plus_one = n_plus_one or self._config.n_plus_one
+        if self.current.n_plus_one != "off":
+            self.requests.install()
+        if not self._joined and "starlette.testclient" in sys.modules:
+            self._joined = True
+            self._undo.callback(self._join())
+
+    def scope(self, name: str) -> AbstractContextManager[None]:
+        """What is begun meanwhile belongs to one request or `run(…)`."""
+        return self.requests.scope(name)
+
+    def _join(self) -> Callable[[], None]:
+        """Have each request of a `TestClient`, greenroom's or another, be a scope. Returns what undoes it."""
+        from starlette.testclient import TestClient
+
+        stock: Any = TestClient.send
+
+        def send(client: TestClient, request: Any, **options: Any) -> Any:
+            __tracebackhide__ = True
+            with self.scope(f"{request.method} {request.url.path}"):
+                return stock(client, request, **options)
+
+        TestClient.send = send  # type: ignore[method-assign,assignment]
+        # It was inherited.
+        return lambda: delattr(TestClient, "send")
