@@ -8,11 +8,15 @@ from collections.abc import Iterable
 from greenroom.errors import GreenroomError
 
 
-class ForeignLoopError(GreenroomError):
+class Finding(GreenroomError):
+    """Something that the watch stops where it happens, and that fails the test wherever that is."""
+
+
+class ForeignLoopError(Finding):
     """A pooled connection was asked for on another event loop than it was made on."""
 
 
-class LazyLoadError(GreenroomError):
+class LazyLoadError(Finding):
     """The application read an attribute that was not loaded, and `lazy_loads = "fail"` forbids that."""
 
 

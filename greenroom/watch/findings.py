@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
+
+from greenroom.watch.errors import Finding
 
 
 class Findings:
@@ -13,13 +17,19 @@ class Findings:
     """
 
     def __init__(self) -> None:
-        self._errors: deque[Exception] = deque()
+        self._errors: deque[Finding] = deque()
 
-    def add(self, error: Exception) -> None:
-        """Note an error that is about to be raised."""
+    def add(self, error: Finding) -> None:
+        """Note an error that is about to be raised.
+
+        The traceback that pytest prints of it ends at the user's own line: SQLAlchemy's part of it is long, and right.
+        """
+        for name, module in tuple(sys.modules.items()):
+            if name.startswith("sqlalchemy."):
+                vars(module).setdefault("__tracebackhide__", _is_finding)
         self._errors.append(error)
 
-    def take(self, seen: BaseException | None = None) -> list[Exception]:
+    def take(self, seen: BaseException | None = None) -> list[Finding]:
         """What was found since this was last asked.
 
         Args:
@@ -30,6 +40,11 @@ class Findings:
             found.append(self._errors.popleft())
         known = {id(error) for error in _chain(seen)}
         return [error for error in found if id(error) not in known]
+
+
+def _is_finding(information: Any) -> bool:
+    """Whether what pytest shows (its `ExceptionInfo`) is one of these errors."""
+    return isinstance(information.value, Finding)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -41,6 +41,7 @@ class WatchHooks:
 
     def __init__(self, stage: Stage) -> None:
         self._watch = stage.watch
+        self._unit = stage.config.unit_marker
         self._threshold = stage.config.n_plus_one_threshold
 
     @pytest.hookimpl(trylast=True)
@@ -68,7 +69,10 @@ class WatchHooks:
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Begin."""
         self._watch.begin(
-            item.nodeid, lazy_loads=_setting(item, "lazy_loads"), n_plus_one=_setting(item, "n_plus_one")
+            item.nodeid,
+            clients=item.get_closest_marker(self._unit) is None,
+            lazy_loads=_setting(item, "lazy_loads"),
+            n_plus_one=_setting(item, "n_plus_one"),
         )
         return (yield from self._told(item, "setup"))
 

@@ -48,11 +48,12 @@ class Watch:
         self._undo.callback(self.requests.remove)
         return self._undo.close
 
-    def begin(self, test: str, *, lazy_loads: str | None, n_plus_one: str | None) -> None:
+    def begin(self, test: str, *, clients: bool, lazy_loads: str | None, n_plus_one: str | None) -> None:
         """A test begins.
 
         Args:
             test: Its node ID.
+            clients: It may use a `TestClient`. One that does not should not have to wait until that is imported.
             lazy_loads: What its marker says, if it has one.
             n_plus_one: What its marker says, if it has one.
         """
@@ -61,7 +62,7 @@ class Watch:
         self.current.n_plus_one = n_plus_one or self._config.n_plus_one
         if self.current.n_plus_one != "off":
             self.requests.install()
-        if not self._joined and "starlette.testclient" in sys.modules:
+        if not self._joined and (clients or "starlette.testclient" in sys.modules):
             self._joined = True
             self._undo.callback(self._join())
 
