@@ -1,0 +1,340 @@
+"""`n_plus_one`, the fixture `queries`, and who holds the connections of a pool."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.greenroom.conftest import Project
+
+MODULE = """
+from __future__ import annotations
+
+import asyncio
+
+from sqlalchemy import insert, select, text
+from sqlalchemy.orm import Session, selectinload
+
+from shop.main import SessionDependency, app, engine, new_session
+from shop.models import Country, Customer, Order
+
+
+def totals(session: Session) -> list[int]:
+    return [len(customer.orders) for customer in session.scalars(select(Customer))]
+
+
+@app.get("/run-sync")
+async def get_run_sync(session: SessionDependency) -> list[int]:
+    return await session.run_sync(totals)
+
+
+@app.get("/awaited")
+async def get_awaited(session: SessionDependency) -> list[int]:
+    customers = (await session.scalars(select(Customer))).all()
+    return [len(await customer.awaitable_attrs.orders) for customer in customers]
+
+
+@app.get("/looped")
+async def get_loop(session: SessionDependency) -> list[str]:
+    ids = (await session.scalars(select(Customer.id))).all()
+    names = []
+    for number in ids:
+        names.append(await session.scalar(select(Customer.name).where(Customer.id == number)))
+    return names
+
+
+@app.get("/loaded")
+async def get_loaded(session: SessionDependency) -> list[int]:
+    customers = (await session.scalars(select(Customer).options(selectinload(Customer.orders)))).all()
+    return [len(customer.orders) for customer in customers]
+
+
+@app.post("/many")
+async def post_many(session: SessionDependency) -> None:
+    for number in range(5):
+        async with session.begin_nested():
+            await session.execute(insert(Customer).values(name=f"customer {number}"))
+    await session.commit()
+
+
+@app.get("/one")
+async def get_one(session: SessionDependency) -> str:
+    await asyncio.sleep(0.01)
+    return await session.scalar(select(Customer.name).where(Customer.name == "Ada"))
+
+
+async def names(session) -> list[str]:
+    return list(await session.scalars(select(Customer.name).order_by(Customer.name)))
+"""
+
+TESTS = """
+import pytest
+import shop.more
+from shop.models import Customer, Order
+
+@pytest.fixture(autouse=True)
+def customers(session):
+    for name in "Ada", "Bo", "Cy", "Di":
+        session.add(Customer(name=name, orders=[Order()]))
+    session.commit()
+"""
+
+
+@pytest.fixture
+def counting(project: Project) -> Project:
+    """A project with requests that repeat queries, which fails tests for that."""
+    project.write("shop/more.py", MODULE)
+    project.replace(
+        "shop/models.py", "class Base(DeclarativeBase)", "class Base(AsyncAttrs, DeclarativeBase)"
+    )
+    project.replace(
+        "shop/models.py",
+        "from sqlalchemy.orm",
+        "from sqlalchemy.ext.asyncio import AsyncAttrs\nfrom sqlalchemy.orm",
+    )
+    project.replace("pyproject.toml", "seed =", 'n_plus_one = "fail"\nseed =')
+    return project
+
+
+def test_repeated_queries(counting: Project) -> None:
+    """A request that loads one attribute again and again, or sends a query in a loop, fails the test and is named."""
+    counting.write(
+        "tests/test_it.py",
+        TESTS
+        + """
+def test_lazy_loads(client):
+    assert client.get("/run-sync").json() == [1, 1, 1, 1]
+
+def test_awaited_attributes(client):
+    assert client.get("/awaited").json() == [1, 1, 1, 1]
+
+def test_loop(client):
+    assert client.get("/looped").json() == ["Ada", "Bo", "Cy", "Di"]
+
+def test_run(run):
+    from shop.main import new_session
+    async def several():
+        async with new_session() as session:
+            return await shop.more.get_loop(session)
+    run(several())
+""",
+    )
+    result = counting.pytest("tests/test_it.py")
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines([
+        "*_ test_lazy_loads _*",
+        "greenroom: GET /run-sync loaded `Customer.orders` 4 times, with a query each (N+1).",
+        "shop/more.py:13: return *len(customer.orders)*",
+        "    SELECT orders.id*",
+        "fix 1: load it for all of them with the query that loads the Customers:",
+        "    select(Customer).options(selectinload(Customer.orders))",
+        '    @pytest.mark.n_plus_one("off")',
+        "more: docs/faq.md#n-plus-one",
+        "*_ test_awaited_attributes _*",
+        "greenroom: GET /awaited loaded `Customer.orders` 4 times*",
+        "*_ test_loop _*",
+        "greenroom: GET /looped sent the same query 4 times (N+1).",
+        "shop/more.py:32: names.append(await session.scalar(select(Customer.name).where(Customer.id == number)))",
+        "    SELECT customers.name*",
+        "*_ test_run _*",
+        "greenroom: run(several) sent the same query 4 times (N+1).",
+    ])  # fmt: skip
+
+
+def test_what_is_no_repetition(counting: Project) -> None:
+    """Batches, writes, other requests, also at the same time, and the test's own session are no N+1; nor is what is marked."""
+    counting.passes(
+        TESTS
+        + """
+from concurrent.futures import ThreadPoolExecutor
+from sqlalchemy import event
+
+def test_loaded(client):
+    assert client.get("/loaded").json() == [1, 1, 1, 1]
+
+def test_writes(client):
+    assert client.post("/many").status_code == 200
+
+def test_requests(client):
+    for _ in range(5):
+        assert client.get("/one").json() == "Ada"
+    with ThreadPoolExecutor(5) as pool:
+        assert list(pool.map(lambda _: client.get("/one").json(), range(5))) == ["Ada"] * 5
+
+def test_own_session(client, session):
+    assert [len(customer.orders) for customer in session.query(Customer)] == [1, 1, 1, 1]
+    for _ in range(5):
+        session.query(Customer).count()
+
+@pytest.mark.n_plus_one("off")
+def test_marked(client):
+    assert client.get("/looped").json() == ["Ada", "Bo", "Cy", "Di"]
+"""
+    )
+
+
+def test_large_batches(counting: Project) -> None:
+    """selectinload() asks in batches of 500, with one text: that is no N+1."""
+    counting.passes(
+        """
+        import shop.more
+        from sqlalchemy import insert
+        from shop.models import Customer
+
+        def test_it(client, session, queries):
+            session.execute(insert(Customer), [{"name": str(number)} for number in range(1800)])
+            session.commit()
+            with queries() as sent:
+                assert len(client.get("/loaded").json()) == 1800
+            assert sent.count == 1 + 4
+        """
+    )
+
+
+def test_settings(counting: Project) -> None:
+    """A threshold, a warning in the place of a failure, off by default, and a marker for one test."""
+    counting.write(
+        "tests/test_it.py",
+        TESTS
+        + """
+def test_default(client):
+    client.get("/looped")
+
+@pytest.mark.n_plus_one("warn")
+def test_warned(client):
+    client.get("/looped")
+
+@pytest.mark.n_plus_one("fail")
+def test_marked(client):
+    client.get("/looped")
+""",
+    )
+    counting.replace("pyproject.toml", '"fail"', '"fail"\nn_plus_one_threshold = 5')
+    counting.pytest("tests/test_it.py").assert_outcomes(passed=3)
+    counting.replace(
+        "pyproject.toml", 'n_plus_one = "fail"\nn_plus_one_threshold = 5', "n_plus_one_threshold = 4"
+    )
+    result = counting.pytest("tests/test_it.py", "-W", "default")
+    result.assert_outcomes(passed=2, failed=1, warnings=1)
+    result.stdout.fnmatch_lines([
+        "*test_it.py::test_warned",
+        "*RepeatedQueriesWarning: GET /looped sent the same query 4 times (N+1).",
+    ])  # fmt: skip
+
+
+def test_queries(counting: Project) -> None:
+    """`queries` records what the application sends in a block: statements, lines and attributes, and nothing else."""
+    counting.passes(
+        TESTS
+        + """
+from shop.main import new_session
+
+@pytest.mark.n_plus_one("off")
+def test_requests_and_run(client, session, run, async_session, queries):
+    client.get("/one")
+    with queries() as sent:
+        session.query(Customer).count()
+        assert client.get("/one").json() == "Ada"
+        assert run(shop.more.names(async_session)) == ["Ada", "Bo", "Cy", "Di"]
+    client.get("/one")
+    assert sent.count == len(sent) == 2
+    assert [query.where for query in sent] == ["shop/more.py:53", "shop/more.py:57"]
+    assert sent.statements[0].startswith("SELECT customers.name")
+    with queries() as sent:
+        client.get("/run-sync")
+    assert [query.attribute for query in sent] == ["", *["Customer.orders"] * 4]
+    assert str(sent[1]).startswith("shop/more.py:13 (Customer.orders): SELECT orders.id")
+
+def test_savepoints_do_not_count(client, queries):
+    with queries() as outer:
+        with queries() as sent:
+            client.post("/many")
+        client.get("/one")
+    assert sent.count == 5
+    assert outer.count == 6
+"""
+    )
+
+
+def test_first_connection(counting: Project) -> None:
+    """What SQLAlchemy asks the server on its own, when it connects for the first time, does not count."""
+    counting.passes(
+        """
+        def test_it(client, queries):
+            with queries() as sent:
+                client.get("/customers")
+            assert sent.count == 1
+        """
+    )
+
+
+def test_count_that_is_wrong(counting: Project) -> None:
+    """A comparison with a count that fails tells which queries there were, equal ones once."""
+    counting.write(
+        "tests/test_it.py",
+        TESTS
+        + """
+@pytest.mark.n_plus_one("off")
+def test_it(client, queries):
+    with queries() as sent:
+        client.get("/run-sync")
+    assert sent.count == 2
+""",
+    )
+    result = counting.pytest("tests/test_it.py")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([
+        "E *assert 5 == 2 queries; the application sent:",
+        "E *1 × shop/more.py:13: SELECT customers.id*",
+        "E *4 × shop/more.py:13 (Customer.orders): SELECT orders.id*",
+    ])  # fmt: skip
+
+
+def test_holders(counting: Project) -> None:
+    """`holders` tells who has taken the connections of a pool: the line, the task, the test, and whether it has ended."""
+    counting.passes(
+        """
+        import asyncio
+        import shop.more
+        from greenroom.watch import holders
+        from shop.main import engine
+
+        async def hold(held, enough):
+            async with engine.connect():
+                held.set()
+                await enough.wait()
+
+        def test_it(run, client):
+            async def look():
+                held, enough = asyncio.Event(), asyncio.Event()
+                task = asyncio.create_task(hold(held, enough), name="slow")
+                await held.wait()
+                before = holders(engine.pool)
+                enough.set()
+                await task
+                return before, holders(engine.pool)
+            [holder], after = run(look())
+            assert after == []
+            assert holder.line.where == "tests/test_it.py:7"
+            assert (holder.task, holder.ended) == ("slow", False)
+            assert holder.test == "tests/test_it.py::test_it"
+            assert 0 <= holder.seconds < 60
+            assert str(holder).startswith("tests/test_it.py:7: async with engine.connect():, for ")
+
+        def test_forgotten(run):
+            async def forget():
+                connection = await engine.connect()
+                return connection
+            connection = run(forget())
+            [holder] = holders(engine.pool)
+            assert holder.ended
+            assert "which has ended, during tests/test_it.py::test_forgotten" in str(holder)
+            run(connection.close())
+            assert holders(engine.pool) == []
+
+        def test_synchronous(engine):
+            assert holders(engine.pool) == []
+            with engine.connect():
+                [holder] = holders(engine.pool)
+                assert (holder.line.where, holder.task, holder.ended) == ("tests/test_it.py:41", "", False)
+        """
+    )
