@@ -24,7 +24,6 @@ class Read:
         model: The name of the instance's class.
         key: The attribute's name.
         relationship: It is a relationship, and not a column.
-        many: It is a relationship to many.
         expired: It had been loaded before, and has expired since.
         awaited: It was read as `await instance.awaitable_attrs.key`, which says that it may be fetched.
     """
@@ -32,7 +31,6 @@ class Read:
     model: str
     key: str
     relationship: bool
-    many: bool
     expired: bool
     awaited: bool
 
@@ -47,16 +45,19 @@ class Origin:
     """Where a query comes from.
 
     Attributes:
-        line: The innermost line of the user's own code; None if there is none, as in a response model.
+        lines: The lines of the user's own code that led to it, the innermost first; none in a response model.
         read: The attribute that is read there, if that is why there is a query.
         eager: The query belongs to another one, which loads its related objects in batches.
-        connecting: SQLAlchemy sends it on its own, since it has just connected for the first time.
     """
 
-    line: Line | None
+    lines: tuple[Line, ...]
     read: Read | None
     eager: bool
-    connecting: bool
+
+    @property
+    def line(self) -> Line | None:
+        """The innermost of the lines."""
+        return self.lines[0] if self.lines else None
 
 
 def origin(frames: Iterable[FrameType]) -> Origin:
@@ -65,20 +66,20 @@ def origin(frames: Iterable[FrameType]) -> Origin:
     Args:
         frames: The frames of what runs, the innermost first.
     """
-    line, access, eager, connecting = None, None, False, False
+    lines: list[Line] = []
+    access, eager = None, False
     for frame in frames:
         code = frame.f_code
         if is_users(code.co_filename):
-            line = line_of(frame)
-            break
+            lines.append(line_of(frame))
+        elif lines:
+            continue
         # The outermost of those: a proxy reads an attribute to read another one.
-        if code.co_filename == _FILE and code.co_name in _ACCESS:
+        elif code.co_filename == _FILE and code.co_name in _ACCESS:
             access = frame
         elif code.co_qualname.startswith(_EAGER):
             eager = True
-        elif code.co_name == "first_connect":
-            connecting = True
-    return Origin(line, _read(access) if access else None, eager, connecting)
+    return Origin(tuple(lines), _read(access) if access else None, eager)
 
 
 def _read(access: FrameType) -> Read | None:
@@ -92,7 +93,6 @@ def _read(access: FrameType) -> Read | None:
         model=type(instance).__name__,
         key=attribute.key,
         relationship=relationship is not None,
-        many=relationship is not None and bool(relationship.uselist),
         expired=bool(state.expired) or attribute.key in state.expired_attributes,
         # `awaitable_attrs` starts a greenlet with getattr() and nothing else.
         awaited=access.f_back is None,

@@ -37,16 +37,17 @@ def repeated(scopes: Iterable[Scope], threshold: int) -> list[str]:
 def _key(query: Query) -> object:
     """What is equal for queries that should have been one; None for one that may repeat.
 
-    An attribute is that from wherever it is read. Other queries are the same if their text and their line are. What changes
-    rows may repeat: SQLAlchemy itself sends an UPDATE for each object. So may the batches of a selectinload().
+    An attribute is that from wherever it is read. Other queries are the same if their text and all lines that led to them
+    are: a function that looks up a user may be called from several places. What changes rows may repeat: SQLAlchemy itself
+    sends an UPDATE for each object. So may the batches of a selectinload().
     """
     origin = query.origin
     if origin.eager:
         return None
     if origin.read:
         return origin.read.name
-    if origin.line and query.statement.lstrip()[:6].upper().startswith(("SELECT", "WITH")):
-        return query.statement, origin.line.file, origin.line.number
+    if origin.lines and query.statement.lstrip()[:6].upper().startswith(("SELECT", "WITH")):
+        return query.statement, origin.lines
     return None
 
 
@@ -54,6 +55,8 @@ def _explained(scope: Scope, queries: list[Query]) -> str:
     query = queries[0]
     read = query.origin.read
     lines = list(dict.fromkeys(str(query.origin.line) for query in queries if query.origin.line))
+    if len(lines) == 1:
+        lines += [f"    called at {caller}" for caller in query.origin.lines[1:]]
     where = "\n".join(lines[:3]) or "no line of the project's own: where a response is made of the model"
     statement = " ".join(query.statement.split())
     times = len(queries)

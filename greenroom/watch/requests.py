@@ -112,8 +112,6 @@ class Requests:
         if statement.startswith(_TRANSACTION):
             return
         found = origin(frames())
-        if found.connecting:
-            return
         query = Query(statement, parameters, found)
         for recorder in scope.recorders:
             recorder.add(query)

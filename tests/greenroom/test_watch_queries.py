@@ -62,6 +62,17 @@ async def get_one(session: SessionDependency) -> str:
     return await session.scalar(select(Customer.name).where(Customer.name == "Ada"))
 
 
+async def named(session, name: str) -> str:
+    return await session.scalar(select(Customer.name).where(Customer.name == name))
+
+
+@app.get("/places")
+async def get_places(session: SessionDependency) -> list[str]:
+    first = await named(session, "Ada")
+    second = await named(session, "Bo")
+    return [first, second, await named(session, "Cy")]
+
+
 async def names(session) -> list[str]:
     return list(await session.scalars(select(Customer.name).order_by(Customer.name)))
 """
@@ -160,6 +171,9 @@ def test_requests(client):
     with ThreadPoolExecutor(5) as pool:
         assert list(pool.map(lambda _: client.get("/one").json(), range(5))) == ["Ada"] * 5
 
+def test_a_function_called_in_several_places(client):
+    assert client.get("/places").json() == ["Ada", "Bo", "Cy"]
+
 def test_own_session(client, session):
     assert [len(customer.orders) for customer in session.query(Customer)] == [1, 1, 1, 1]
     for _ in range(5):
@@ -237,7 +251,7 @@ def test_requests_and_run(client, session, run, async_session, queries):
         assert run(shop.more.names(async_session)) == ["Ada", "Bo", "Cy", "Di"]
     client.get("/one")
     assert sent.count == len(sent) == 2
-    assert [query.where for query in sent] == ["shop/more.py:53", "shop/more.py:57"]
+    assert [query.where for query in sent] == ["shop/more.py:53", "shop/more.py:68"]
     assert sent.statements[0].startswith("SELECT customers.name")
     with queries() as sent:
         client.get("/run-sync")
@@ -255,8 +269,10 @@ def test_savepoints_do_not_count(client, queries):
     )
 
 
-def test_first_connection(counting: Project) -> None:
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_first_connection(counting: Project, driver: str) -> None:
     """What SQLAlchemy asks the server on its own, when it connects for the first time, does not count."""
+    counting.replace("pyproject.toml", "seed =", f'driver = "postgresql+{driver}"\nseed =')
     counting.passes(
         """
         def test_it(client, queries):
