@@ -85,5 +85,5 @@ def _explained(scope: Scope, queries: list[Query]) -> str:
         f"{what}\n{where}\n    {statement[:300]}{'…' if len(statement) > 300 else ''}",
         "A query for each object: few in a test, and thousands in production, where there are more of them.",
         [fix, ("or, where it is meant, allow it in this test:", '@pytest.mark.n_plus_one("off")')],
-        "docs/faq.md#n-plus-one",
+        "docs/configuration.md#what-is-watched",
     )

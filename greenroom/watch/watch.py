@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenroom.watch.current import Current
 from greenroom.watch.findings import Findings
-from greenroom.watch.holders import Holding
+from greenroom.watch.held import Holding
 from greenroom.watch.lazy import LazyLoads
 from greenroom.watch.loops import PoolGuard
 from greenroom.watch.requests import Requests

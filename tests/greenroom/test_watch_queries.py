@@ -139,7 +139,7 @@ def test_run(run):
         "fix 1: load it for all of them with the query that loads the Customers:",
         "    select(Customer).options(selectinload(Customer.orders))",
         '    @pytest.mark.n_plus_one("off")',
-        "more: docs/faq.md#n-plus-one",
+        "more: docs/configuration.md#what-is-watched",
         "*_ test_awaited_attributes _*",
         "greenroom: GET /awaited loaded `Customer.orders` 4 times*",
         "*_ test_loop _*",
