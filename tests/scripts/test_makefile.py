@@ -101,7 +101,10 @@ class TestTests:
             ("test-unit", ".venv/bin/greenroom test -- tests/unit --no-cov"),
             ("test-integration", ".venv/bin/greenroom test -- tests/integration --no-cov"),
             ("test-api", ".venv/bin/greenroom test -- tests/api --no-cov"),
-            ("test-toolkit", ".venv/bin/pytest tests/greenroom tests/scripts tests/lab tests/docker -n auto --no-cov"),
+            (
+                "test-toolkit",
+                ".venv/bin/pytest tests/greenroom tests/scripts tests/lab tests/docker -n auto --no-cov",
+            ),
             ("ci-test", ".venv/bin/greenroom ci -- --cov=app -n auto"),
         ],
     )
