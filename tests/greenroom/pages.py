@@ -4,6 +4,7 @@ A comment in the line above a block says it; on a page it is not seen:
 
     <!-- run: app tests/api/test_it.py -->  a test file of the reference service, or commands in a copy of it
     <!-- run: shop, fails -->               the same in the project `shop`; it is to fail
+    <!-- snippet: explained -->             lines of a test file or of an asynchronous function, which find the usual names
     <!-- write: shop tests/conftest.py -->  a file that the blocks after it on this page find
     <!-- output -->                         what the block above has printed, `…` standing for anything
     <!-- run by: tests/docker/test_it.py -->  commands that this test runs
@@ -31,7 +32,7 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _HOW = re.compile(
-    r"<!-- (?:(run|write|output|run by)(?:: (\S+?)(?: (\S+?))?(, fails)?)?|(not run): .+) -->\n"
+    r"<!-- (?:(run|snippet|write|output|run by)(?:: (\S+?)(?: (\S+?))?(, fails)?)?|(not run): .+) -->\n"
 )
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -18,6 +19,8 @@ from coverage import Coverage
 from greenroom import config
 from tests.greenroom.conftest import PROJECTS, Project
 from tests.greenroom.pages import ROOT, Block, blocks_of, missing
+from tests.lab.run import PROGRAMS as PROGRAMS_OF_LAB
+from tests.lab.run import Program
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
@@ -138,14 +141,14 @@ def run(project: Project, block: Block) -> str:
 def test_each_says_how_it_is_run(block: Block) -> None:
     """A block without a way to run does not pass, and on the pages that teach, each is run here."""
     assert block.how, f"{block}: no comment says how it is run (see tests/greenroom/pages.py)"
-    if block.how in {"run", "write"}:
+    if block.how in {"run", "snippet", "write"}:
         assert block.project == "app" or (PROJECTS / block.project).is_dir(), f"{block}: which project?"
     if block.how == "write":
         assert block.path, f"{block}: which file?"
     if block.how == "run by":
         assert (ROOT / block.project).is_file(), f"{block}: {block.project} is not there"
     if block.strict:
-        assert block.how in {"run", "write", "output", "load"}, f"{block}: it is to be run here"
+        assert block.how in {"run", "snippet", "write", "output", "load"}, f"{block}: it is to be run here"
 
 
 @pytest.mark.parametrize("suite", SUITES.values(), ids=[f"{page.stem}-{name}" for page, name in SUITES])
@@ -169,6 +172,71 @@ def test_suite(suite: list[Block], project_of: MakeProject) -> None:
 def test_run(block: Block, project_of: MakeProject) -> None:
     """Other tests pass, or fail if they are to; commands succeed and print what is shown."""
     run(project_of(block), block)
+
+
+SURROUNDINGS = """
+from __future__ import annotations
+
+import asyncio
+
+from sqlalchemy import NullPool, create_engine, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, selectinload
+
+from vault import service
+from vault.models import metadata
+
+
+async def main():
+    pass
+
+
+def synchronous_function(session):
+    return session.connection()
+"""
+"""What stands around the snippets of a page."""
+
+SNIPPET = """
+
+def test_snippet_{line}(run, async_session, provider):
+    from vault.main import app, engine, new_session
+    from vault.models import Provider
+
+    class Base(DeclarativeBase):
+        pass
+
+    async def snippet(session, provider, connection, app=app, engine=engine, new_session=new_session, Base=Base,
+                      Provider=Provider, url=engine.url, statement=select(Provider)):
+{text}
+
+    async def surrounded():
+        async with engine.connect() as connection:
+            await snippet(async_session, await async_session.get(Provider, provider), connection)
+
+    run(surrounded())
+"""
+"""How a snippet is run that is no test: as the body of an asynchronous function, on the application's loop."""
+
+
+@pytest.mark.parametrize(
+    "page", sorted({block.page for block in BLOCKS if block.how == "snippet"}), ids=lambda page: page.stem
+)
+def test_snippets(page: Path, project_of: MakeProject) -> None:
+    """The snippets of a page run without an error, each by itself."""
+    snippets = [block for block in BLOCKS if (block.page, block.how) == (page, "snippet")]
+    project = project_of(snippets[0])
+    for block in snippets:
+        if re.search(r"^def test_", block.text, re.MULTILINE):
+            text = block.text
+        elif "asyncio.run(" in block.text:
+            text = f"def test_snippet():\n{textwrap.indent(block.text, '    ')}"
+        else:
+            text = SNIPPET.format(line=block.line, text=textwrap.indent(block.text, " " * 8))
+        project.write(f"tests/test_line_{block.line}.py", SURROUNDINGS + text)
+    result = project.pytest(*(f"tests/test_line_{block.line}.py" for block in snippets))
+    assert result.ret == 0, result.stdout.str()
+    assert result.parseoutcomes() == {"passed": len(snippets)}, result.stdout.str()
 
 
 @those("output")
@@ -223,6 +291,11 @@ def load_toml(block: Block, folder: Path) -> None:
         # An unknown option is a warning, and a warning is an error.
         Coverage(config_file=str(folder / "pyproject.toml"))
         del tools["coverage"]
+    if "pytest" in tools:
+        # pytest-asyncio is not here; the laboratory's program with these settings has been run with it.
+        options = tools.pop("pytest")["ini_options"]
+        mended = Program.of(PROGRAMS_OF_LAB / "a1_mended.py")
+        assert {f"{name} = {value}" for name, value in options.items()} == set(mended.ini)
     assert not tools, f"{block}: nobody here reads {', '.join(tools)}"
 
 
