@@ -22,8 +22,8 @@ def exhausted(failure: Failure) -> Explanation | None:
     if not failure.of("sqlalchemy.exc.TimeoutError") or not found:
         return None
     number = int(found[1]) + int(found[2])
-    holders = _holders(failure)
-    held = "\nThey are held by:\n" + "\n".join(f"  {holder}" for holder in holders) if holders else ""
+    holders = _holders(failure, waited=float(found[3]))
+    held = "\nThey were held by:\n" + "\n".join(f"  {holder}" for holder in holders) if holders else ""
     return Explanation(
         f"TimeoutError: {'the only connection' if number == 1 else f'all {number} connections'} of the pool "
         f"{'is' if number == 1 else 'are'} in use",
@@ -66,10 +66,12 @@ def collected(failure: Failure) -> Explanation | None:
     )
 
 
-def _holders(failure: Failure) -> list[Any]:
-    """Who holds the connections, if somebody has watched them."""
+def _holders(failure: Failure, waited: float) -> list[Any]:
+    """Who held the connections, if somebody has watched them."""
     from sqlalchemy.pool import Pool
 
     watch: Any = sys.modules.get("greenroom.watch")
     pool = next(failure.found(Pool), None)
-    return list(watch.holders(pool)) if pool is not None and callable(getattr(watch, "holders", None)) else []
+    if pool is None or watch is None:
+        return []
+    return list(watch.holders(pool, waited=waited))

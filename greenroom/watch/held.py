@@ -7,6 +7,7 @@ anything.
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import time
 import weakref
@@ -69,8 +70,21 @@ _TAKEN: Final[weakref.WeakKeyDictionary[Any, _Taken]] = weakref.WeakKeyDictionar
 """By the pool's record of the connection."""
 
 
-def holders(pool: Pool) -> list[Holder]:
-    """Who holds connections of this pool now, the longest first. Empty where the pools are not watched."""
+_RETURNED: Final[collections.deque[tuple[_Taken, float]]] = collections.deque(maxlen=100)
+"""What was given back last, and when."""
+
+_RECENTLY: Final = 30
+"""Seconds from a failure to its report, at most: blocks that close things, the teardown of a loop."""
+
+
+def holders(pool: Pool, *, waited: float | None = None) -> list[Holder]:
+    """Who holds connections of this pool, the longest first. Empty where the pools are not watched.
+
+    Args:
+        pool: The pool.
+        waited: Somebody has waited so many seconds for a connection, in vain, and who held one then may have given it
+            back since: those that held theirs for as long are named, too.
+    """
     now = time.perf_counter()
     found = []
     for record, taken in list(_TAKEN.items()):
@@ -78,6 +92,11 @@ def holders(pool: Pool) -> list[Holder]:
             task = taken.task() if taken.task else None
             ended = taken.task is not None and (task is None or task.done())
             found.append(Holder(taken.line, taken.test, taken.name, ended, now - taken.since))
+    if waited is not None:
+        for taken, returned in _RETURNED:
+            held = returned - taken.since
+            if taken.pool() is pool and held >= waited and now - returned < _RECENTLY:
+                found.append(Holder(taken.line, taken.test, taken.name, ended=False, seconds=held))
     return sorted(found, key=lambda holder: -holder.seconds)
 
 
@@ -100,6 +119,7 @@ class Holding:
             event.remove(Pool, "checkout", self._taken)
             event.remove(Pool, "checkin", self._given_back)
             _TAKEN.clear()
+            _RETURNED.clear()
 
         return undo
 
@@ -119,4 +139,5 @@ class Holding:
 
     @staticmethod
     def _given_back(_connection: Any, record: Any) -> None:
-        _TAKEN.pop(record, None)
+        if (taken := _TAKEN.pop(record, None)) is not None:
+            _RETURNED.append((taken, time.perf_counter()))
