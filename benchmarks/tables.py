@@ -25,7 +25,7 @@ def _resets(ways: Figures) -> str:
             (
                 name,
                 _ms(way["part"]["median"]),
-                f"{_ms(way['part']['low'])} – {_ms(way['part']['high'])}",
+                _range(way["part"]),
                 _ratio(way["part"], ours["part"]),
                 _ms(way["whole"]["median"]),
                 _ratio(way["whole"], ours["whole"]),
@@ -55,7 +55,7 @@ def reference(figures: Figures) -> str:
             (
                 name,
                 _s(one["seconds"]["median"]),
-                f"{_s(one['seconds']['low'])} – {_s(one['seconds']['high'])}",
+                f"{one['seconds']['low']:.1f}–{_s(one['seconds']['high'])}",
                 _ratio(one["seconds"], ours),
                 str(one["passed"]),
                 str(one["failed"]),
@@ -93,7 +93,7 @@ def startup(figures: Figures) -> str:
             rows.append((engine, "not measured", steps, ""))
             continue
         rows += [
-            (engine, step, _s(one["median"]), f"{_s(one['low'])} – {_s(one['high'])}")
+            (engine, step, _s(one["median"]), f"{one['low']:.1f}–{_s(one['high'])}")
             for step, one in steps.items()
         ]
     return _table(("engine", "", "time", "quartiles"), rows)
@@ -177,10 +177,7 @@ def draw(path: Path, shapes: Figures) -> None:
 def _spreads(rows: Mapping[str, Figures], ours: Figures, title: str) -> str:
     return _table(
         ("", title, "quartiles", "to greenroom's"),
-        [
-            (name, _ms(one["median"]), f"{_ms(one['low'])} – {_ms(one['high'])}", _ratio(one, ours))
-            for name, one in rows.items()
-        ],
+        [(name, _ms(one["median"]), _range(one), _ratio(one, ours)) for name, one in rows.items()],
     )
 
 
@@ -189,18 +186,30 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+_GAP: Final = "\N{NO-BREAK SPACE}"
+"""Between a number and its unit, which stay on one line."""
+
+
 def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:.3g} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
+    return f"{_number(seconds)}{_GAP}ms"
+
+
+def _range(spread: Figures) -> str:
+    return f"{_number(spread['low'])}–{_number(spread['high'])}{_GAP}ms"
+
+
+def _number(seconds: float) -> str:
+    return f"{seconds * 1000:.3g}" if seconds < 0.1 else f"{seconds * 1000:.0f}"
 
 
 def _s(seconds: float) -> str:
-    return f"{seconds:.1f} s"
+    return f"{seconds:.1f}{_GAP}s"
 
 
 def _mb(size: int) -> str:
-    return f"{size / 2**20:.0f} MB"
+    return f"{size / 2**20:.0f}{_GAP}MB"
 
 
 def _ratio(one: Figures, ours: Figures) -> str:
     ratio = one["median"] / ours["median"]
-    return f"{ratio:.2g} ×" if ratio < 10 else f"{ratio:.0f} ×"
+    return f"{ratio:.2g}{_GAP}×" if ratio < 10 else f"{ratio:.0f}{_GAP}×"

@@ -81,7 +81,8 @@ def _outcome(outcome: dict[str, Any]) -> str:
     if not outcome["error"]:
         return "passed"
     place, _, line = outcome["line"].partition(" ")
-    return f"`{_cell(outcome['error'])}`" + (f" at {place} `{_cell(line)}`" if place else "")
+    explained = f"<br>explained: {_cell(outcome['explained'])}" if "explained" in outcome else ""
+    return f"`{_cell(outcome['error'])}`" + (f" at {place} `{_cell(line)}`" if place else "") + explained
 
 
 def _cell(text: str) -> str:

@@ -37,6 +37,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what greenroom says about a failure, where it is there: the first line of its explanation."""
+    for name, text, _separator in getattr(report.longrepr, "sections", ()):
+        if name == "greenroom: why this failed":
+            _outcomes[-1]["explained"] = _plain(text.partition("\n")[0])
+
+
 def pytest_warning_recorded(warning_message: warnings.WarningMessage) -> None:
     """Remember the warnings that tell of a mistake in a program: what is deprecated is another matter."""
     if (
