@@ -30,8 +30,8 @@ from greenroom.errors import GreenroomError, LeftoverError, RefusedError, Rewind
 from greenroom.guard import Guard
 from greenroom.loop import Loop
 from greenroom.servers.base import Server, kinds
-from greenroom.session_state import SessionState
 from greenroom.urls import environment, for_driver, forget_libpq_environment
+from greenroom.watch.session_state import SessionState
 from greenroom.watch.watch import Watch
 
 if TYPE_CHECKING:
