@@ -20,6 +20,9 @@ from greenroom.urls import conninfo
 
 PROJECTS = Path(__file__).parent / "projects"
 
+collect_ignore = ["projects"]
+"""Their tests are run from there, and not as tests of this repository."""
+
 OURS = ("GREENROOM_", "PYTEST_", "DATABASE_URL", "COV_", "COVERAGE_")
 """What the environment of the outer run says, which the inner one must not hear."""
 

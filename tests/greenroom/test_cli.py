@@ -111,7 +111,7 @@ def test_exec(project: Project) -> None:
 
 
 def test_migrate(project: Project) -> None:
-    """`migrate` builds the template once; `--status` names what shapes it."""
+    """`migrate` builds the template once; `--status` names what shapes it, and how it is cloned."""
     project.write("shop/more.py", "# a hash of its own for this test\n")
     try:
         status = project.greenroom("migrate", "--status")
@@ -123,7 +123,9 @@ def test_migrate(project: Project) -> None:
         assert status.stdout.splitlines()[-1].endswith("to be built by the next run")
         assert "migrated in" in project.greenroom("migrate").stderr
         assert "up to date" in project.greenroom("migrate").stderr
-        assert project.greenroom("migrate", "--status").stdout.splitlines()[-1].endswith("up to date")
+        *_, state, strategy = project.greenroom("migrate", "--status").stdout.splitlines()
+        assert state.endswith("up to date")
+        assert strategy.startswith("cloned by ")
     finally:
         project.greenroom("down")
 
