@@ -142,7 +142,7 @@ class Stage:
     def engine(self) -> Engine:
         """A synchronous engine to the database."""
         if self._engine is None:
-            self._engine = create_engine(self.sync_url)
+            self._engine = self.watch.current.engine = create_engine(self.sync_url)
         return self._engine
 
     def open(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -13,8 +14,10 @@ class Current:
         test: Its node ID; empty between tests.
         lazy_loads: `allow` or `fail`.
         n_plus_one: `off`, `warn` or `fail`.
+        engine: The tests' own synchronous engine, wherever it is used; None until it is made.
     """
 
     test: str
     lazy_loads: str
     n_plus_one: str
+    engine: Any = field(default=None)

@@ -52,7 +52,8 @@ class LazyLoads:
             if not in_greenlet():
                 # It raises MissingGreenlet, as it does in production.
                 return
-        elif not in_application():
+        elif not in_application() or bind.engine is self._current.engine:
+            # The test's own.
             return
         found = origin(frames())
         # Without an attribute that is read it is a refresh(), an option such as selectinload(), or a flush.

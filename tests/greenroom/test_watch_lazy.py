@@ -199,6 +199,13 @@ def test_own_session(client, session):
     assert len(customer.orders) == 2
     assert customer.orders[0].customer.name == "Ada"
 
+def test_own_session_in_a_coroutine(run, session):
+    customer = session.query(Customer).one()
+    session.expire_all()
+    async def read():
+        return len(customer.orders), customer.name
+    assert run(read()) == (2, "Ada")
+
 def test_coroutine(client):
     with pytest.raises(MissingGreenlet):
         client.get("/lazy")

@@ -179,6 +179,13 @@ def test_own_session(client, session):
     for _ in range(5):
         session.query(Customer).count()
 
+def test_own_session_in_a_coroutine(run, session, queries):
+    async def read():
+        return [session.query(Customer).count() for _ in range(5)]
+    with queries() as sent:
+        assert run(read()) == [4] * 5
+    assert sent.count == 0
+
 @pytest.mark.n_plus_one("off")
 def test_marked(client):
     assert client.get("/looped").json() == ["Ada", "Bo", "Cy", "Di"]
