@@ -10,7 +10,7 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Final
 
 import greenlet  # type: ignore[import-untyped]
@@ -76,12 +76,23 @@ def line_of(frame: FrameType) -> Line:
     return Line(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
 
 
-def users_line() -> Line | None:
-    """The innermost line of the user's own code that runs now; None if there is none, as in a framework's own query."""
-    for frame in frames(sys._getframe(1)):  # noqa: SLF001
-        if is_users(frame.f_code.co_filename):
-            return line_of(frame)
-    return None
+def users_place() -> tuple[CodeType, int] | None:
+    """The innermost of the user's own functions that run now, and its line; None if there is none, as in a framework's query.
+
+    Made for each checkout of a connection: hence no generator, and no `Line`.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+    current = greenlet.getcurrent()
+    while True:
+        while frame is not None:
+            code = frame.f_code
+            if is_users(code.co_filename):
+                return code, frame.f_lineno
+            frame = frame.f_back
+        current = current.parent
+        if current is None:
+            return None
+        frame = current.gr_frame
 
 
 @functools.cache

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
+import dataclasses
 import time
 import weakref
+from asyncio.events import _get_running_loop
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
-from greenroom.watch.frames import Line, users_line
+from greenroom.watch.frames import Line, users_place
 
 if TYPE_CHECKING:
     from greenroom.watch.current import Current
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Holder:
     """Who has taken a connection from a pool and has not given it back.
 
@@ -54,24 +54,15 @@ class Holder:
         return ", ".join(parts)
 
 
-@dataclass(slots=True)
-class _Taken:
-    """What is noted of a checkout; what it means is worked out when somebody asks."""
+_KEY: Final = "greenroom.taken"
+"""In the `info` of a pool's record of a connection that is taken: the place, the test, the task, its name, and when."""
 
-    pool: Any
-    line: Line | None
-    test: str
-    task: weakref.ref[asyncio.Task[Any]] | None
-    name: str
-    since: float
+_RECORDS: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+"""The records of all pools."""
 
 
-_TAKEN: Final[weakref.WeakKeyDictionary[Any, _Taken]] = weakref.WeakKeyDictionary()
-"""By the pool's record of the connection."""
-
-
-_RETURNED: Final[collections.deque[tuple[_Taken, float]]] = collections.deque(maxlen=100)
-"""What was given back last, and when."""
+_RETURNED: Final[collections.deque[tuple[int, Any, float]]] = collections.deque(maxlen=100)
+"""What was given back last: the pool's id, what was noted of the connection, and when."""
 
 _RECENTLY: Final = 30
 """Seconds from a failure to its report, at most: blocks that close things, the teardown of a loop."""
@@ -87,17 +78,30 @@ def holders(pool: Pool, *, waited: float | None = None) -> list[Holder]:
     """
     now = time.perf_counter()
     found = []
-    for record, taken in list(_TAKEN.items()):
-        if taken.pool() is pool and record.in_use:
-            task = taken.task() if taken.task else None
-            ended = taken.task is not None and (task is None or task.done())
-            found.append(Holder(taken.line, taken.test, taken.name, ended, now - taken.since))
+    for record in list(_RECORDS):
+        taken = record.info.get(_KEY)
+        if taken is not None and record.in_use and _pool_of(record) is pool:
+            found.append(_holder(taken, until=now))
     if waited is not None:
-        for taken, returned in _RETURNED:
-            held = returned - taken.since
-            if taken.pool() is pool and held >= waited and now - returned < _RECENTLY:
-                found.append(Holder(taken.line, taken.test, taken.name, ended=False, seconds=held))
+        for its_pool, taken, returned in _RETURNED:
+            if its_pool == id(pool) and now - returned < _RECENTLY:
+                holder = _holder(taken, until=returned)
+                if holder.seconds >= waited:
+                    # The block has closed what its task then left: it was not forgotten.
+                    found.append(dataclasses.replace(holder, ended=False))
     return sorted(found, key=lambda holder: -holder.seconds)
+
+
+def _holder(taken: Any, *, until: float) -> Holder:
+    place, test, task, name, since = taken
+    line = Line(place[0].co_filename, place[1], place[0].co_name) if place else None
+    alive = task() if task else None
+    ended = task is not None and (alive is None or alive.done())
+    return Holder(line, test, name, ended, until - since)
+
+
+def _pool_of(record: Any) -> Any:
+    return record._ConnectionRecord__pool  # noqa: SLF001
 
 
 class Holding:
@@ -112,25 +116,26 @@ class Holding:
 
     def install(self) -> Callable[[], None]:
         """Watch all pools of this process. Returns what ends that."""
+        event.listen(Pool, "connect", self._made)
         event.listen(Pool, "checkout", self._taken)
         event.listen(Pool, "checkin", self._given_back)
 
         def undo() -> None:
+            event.remove(Pool, "connect", self._made)
             event.remove(Pool, "checkout", self._taken)
             event.remove(Pool, "checkin", self._given_back)
-            _TAKEN.clear()
             _RETURNED.clear()
 
         return undo
 
-    def _taken(self, _connection: Any, record: Any, proxy: Any) -> None:
-        task = None
-        # No loop runs in this thread: a synchronous engine.
-        with contextlib.suppress(RuntimeError):
-            task = asyncio.current_task()
-        _TAKEN[record] = _Taken(
-            weakref.ref(proxy._pool),  # noqa: SLF001 - the record hides its pool still better
-            users_line(),
+    @staticmethod
+    def _made(_connection: Any, record: Any) -> None:
+        _RECORDS.add(record)
+
+    def _taken(self, _connection: Any, record: Any, _proxy: Any) -> None:
+        task = asyncio.current_task() if _get_running_loop() is not None else None
+        record.info[_KEY] = (
+            users_place(),
             self._current.test,
             weakref.ref(task) if task else None,
             task.get_name() if task else "",
@@ -139,5 +144,5 @@ class Holding:
 
     @staticmethod
     def _given_back(_connection: Any, record: Any) -> None:
-        if (taken := _TAKEN.pop(record, None)) is not None:
-            _RETURNED.append((taken, time.perf_counter()))
+        if (taken := record.info.pop(_KEY, None)) is not None:
+            _RETURNED.append((id(_pool_of(record)), taken, time.perf_counter()))

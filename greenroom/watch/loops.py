@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 import threading
+from asyncio.events import _get_running_loop as _running  # get_running_loop() would raise where there is none
 from asyncio.trsock import TransportSocket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,13 +127,6 @@ class PoolGuard:
         error = ForeignLoopError(_explained(made, self._use(running), pool, type(connection).__module__))
         self._findings.add(error)
         raise error
-
-
-def _running() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _is_async(connection: Any) -> bool:
