@@ -360,7 +360,7 @@ def test_connections_that_a_test_has_changed(project: Project) -> None:
     project.passes(
         """
         import pytest
-        from sqlalchemy import text
+        from sqlalchemy import func, select, text
 
         STATE = text(
             "SELECT current_setting('work_mem'), current_setting('search_path'), current_setting('app.user', true),"
@@ -375,6 +375,14 @@ def test_connections_that_a_test_has_changed(project: Project) -> None:
             "DECLARE held CURSOR WITH HOLD FOR SELECT 1",
             "PREPARE one AS SELECT 1",
             "SET ROLE NONE",
+            "/* whose */ SET work_mem = '9MB'",
+            "-- whose\\nSET work_mem = '9MB'",
+            "DO $$ BEGIN PERFORM set_config('work_mem', '9MB', false); END $$",
+            "DO $$ BEGIN SET work_mem = '9MB'; END $$",
+            "SELECT 1, set_config('work_mem', '9MB', false), 2",
+            "SELECT set_config('work_mem', concat('9', 'MB'), 'no')",
+            "WITH it AS (SELECT SET_CONFIG('work_mem', '9MB', FALSE)) SELECT * FROM it",
+            "SELECT set_config('app.user', '', true), set_config('work_mem', '9MB', false)",
         ]
         first = {}
 
@@ -405,13 +413,39 @@ def test_connections_that_a_test_has_changed(project: Project) -> None:
                 run(theirs())
                 assert (state(engine, run) != found) == (change != "SET ROLE NONE")
 
+        @pytest.mark.parametrize("lasts", [True, False])
+        def test_bound(engine, run, lasts):
+            from shop.main import engine as pooled
+
+            found = state(engine, run)
+            assert first["state"] == found
+            setting = select(func.set_config("app.user", "ada", not lasts))
+
+            async def theirs():
+                async with pooled.begin() as connection:
+                    await connection.execute(setting)
+
+            with engine.begin() as connection:
+                connection.execute(setting)
+            run(theirs())
+            values = [row[2] for row in state(engine, run)]
+            assert values == (["ada"] * 2 if lasts else [""] * 2)
+
+        def test_several_statements_at_once(engine):
+            with engine.begin() as connection:
+                connection.exec_driver_sql("SELECT 1; SET work_mem = '9MB'")
+                assert connection.scalar(text("SHOW work_mem")) == "9MB"
+
         def test_what_ends_by_itself(engine, run):
             from shop.main import engine as pooled
+
+            assert state(engine, run) == first["state"]
 
             async def pid():
                 async with pooled.begin() as connection:
                     await connection.execute(text("SET LOCAL work_mem = '9MB'"))
                     await connection.execute(text("SELECT set_config('app.user', 'ada', true)"))
+                    await connection.execute(select(func.set_config("app.user", "ada", True)))
                     return await connection.scalar(text("SELECT pg_backend_pid()"))
 
             first["pid"] = run(pid())
@@ -424,5 +458,63 @@ def test_connections_that_a_test_has_changed(project: Project) -> None:
                     return await connection.scalar(text("SELECT pg_backend_pid()"))
 
             assert run(pid()) == first["pid"]
+        """
+    )
+
+
+def test_connections_that_a_driver_has_changed(project: Project) -> None:
+    """What a test does with the driver's own connection of a pooled one (asyncpg's `add_listener`) ends with the test."""
+    project.passes(
+        """
+        from sqlalchemy import text
+
+        heard = []
+
+        async def driver(connection):
+            return (await connection.get_raw_connection()).driver_connection
+
+        def test_listens_and_sets(run, engine):
+            from shop.main import engine as pooled
+
+            async def theirs():
+                async with pooled.connect() as connection:
+                    own = await driver(connection)
+                    await own.add_listener("news", lambda *arguments: heard.append(arguments[2:]))
+                    await own.execute("SET work_mem = '9MB'")
+
+            run(theirs())
+            with engine.connect() as connection:
+                own = connection.connection.driver_connection
+                own.execute("SET work_mem = '9MB'")
+                own.commit()
+            notify(engine, run)
+            assert heard == [("news", "")]
+            heard.clear()
+
+        def notify(engine, run):
+            from shop.main import engine as pooled
+
+            with engine.begin() as connection:
+                connection.execute(text("NOTIFY news"))
+
+            # The server tells a session what it has been notified of together with the answer to a query.
+            async def ask():
+                async with pooled.connect() as connection:
+                    await connection.execute(text("SELECT 1"))
+
+            run(ask())
+
+        def test_next(run, engine):
+            from shop.main import engine as pooled
+
+            async def theirs():
+                async with pooled.connect() as connection:
+                    return await connection.scalar(text("SHOW work_mem"))
+
+            notify(engine, run)
+            assert heard == []
+            assert run(theirs()) != "9MB"
+            with engine.connect() as connection:
+                assert connection.scalar(text("SHOW work_mem")) != "9MB"
         """
     )
