@@ -42,7 +42,8 @@ def parts(config: Config, *, server_version: int) -> Iterator[tuple[str, bytes]]
     yield "server version", str(server_version // 10000).encode()
     yield "role", config.role.encode()
     yield "extensions", " ".join(config.extensions).encode()
-    yield "source", f"{config.alembic} {config.metadata}".encode()
+    # With the files of each in their order, which the files' own contents do not tell.
+    yield "source", json.dumps([config.alembic, config.metadata, config.sql, config.seed]).encode()
     yield "environment", json.dumps(dict(config.environment), sort_keys=True).encode()
     for path in sorted(set(files(config))):
         yield os.path.relpath(path, config.root), path.read_bytes()
