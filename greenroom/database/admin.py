@@ -232,7 +232,7 @@ class Admin:
             if mark is None:
                 raise RefusedError(
                     f"The server has a role {name!r} that greenroom did not make.",
-                    hint='choose another name: role = "…" in [tool.greenroom]',
+                    hint='choose another name: role = "…" in [tool.greenroom]; or, if an older greenroom made it: greenroom down',
                 )
             rights.refuse(self._connection, name)
             if mark.get("password") != digest:
