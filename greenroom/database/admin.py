@@ -44,6 +44,7 @@ class Admin:
                 hint="make test-up, or: greenroom up",
             ) from None
         self._url = url
+        self._made: dict[str, tuple[int, str]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -136,6 +137,7 @@ class Admin:
                 details=details or {},
             )
             self._comment(unnamed, mark)
+            self._made[name] = (row[1], mark)
             self._execute_when_free(
                 sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
                     sql.Identifier(unnamed), sql.Identifier(name)
@@ -144,10 +146,12 @@ class Admin:
 
     def complete(self, name: str, **details: Any) -> None:
         """Write more into a template's mark, close it to all connections and declare it ready; the last in one statement."""
+        self._mark_again(name)
         row = self._connection.execute(f"{marks.DATABASES} WHERE datname = %s", [name]).fetchone()
         assert row is not None
         mark = marks.role(row[1], row[2], row[4])
         assert mark is not None
+        self._made.pop(name, None)
         self._comment(name, marks.written(**mark | {"details": mark["details"] | details}))
         self._connection.execute(
             sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false").format(
@@ -157,6 +161,13 @@ class Admin:
 
     def _comment(self, name: str, mark: str) -> None:
         self._connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), mark))
+
+    def _mark_again(self, name: str) -> None:
+        """Mark a database again that this object has made itself, if it has another comment by now: its owner may do that."""
+        oid, mark = self._made.get(name, (None, ""))
+        row = self._connection.execute(f"{marks.DATABASES} WHERE datname = %s", [name]).fetchone()
+        if row is not None and row[1] == oid and row[4] != mark:
+            self._comment(name, mark)
 
     def set_for(self, name: str, **settings: str) -> None:
         """Give a database's sessions other defaults."""
@@ -173,6 +184,7 @@ class Admin:
         Raises:
             RefusedError: It is not greenroom's.
         """
+        self._mark_again(name)
         database = self.find(name)
         if database is None:
             return

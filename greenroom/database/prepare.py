@@ -85,9 +85,10 @@ END $$;
 -- The state of each sequence in the template.
 CREATE TABLE greenroom.sequences (sequence oid PRIMARY KEY, last_value bigint, is_called boolean NOT NULL);
 
--- What can be changed without a trigger's notice: settings of the database and of its role, and large objects.
+-- What can be changed without a trigger's notice: the database itself, settings of it and of its role, and large objects.
 CREATE FUNCTION greenroom.surroundings() RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT concat_ws('|', datallowconn, datconnlimit,
+    SELECT concat_ws('|', datallowconn, datconnlimit, datistemplate, datacl,
+           (SELECT description FROM pg_shdescription WHERE objoid = d.oid AND classoid = 'pg_database'::regclass),
            (SELECT string_agg(format('%s %s %s', setdatabase, setrole, setconfig), ' ' ORDER BY setdatabase, setrole)
               FROM pg_db_role_setting WHERE setdatabase = d.oid OR setdatabase = 0 AND setrole = d.datdba),
            (SELECT format('%s %s', count(*), sum(oid::bigint)) FROM pg_largeobject_metadata),

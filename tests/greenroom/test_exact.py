@@ -82,6 +82,22 @@ STATEMENTS = {
         "DO $$ BEGIN EXECUTE 'ALTER ROLE greenroom_app IN DATABASE ' || quote_ident(current_database()) || ' SET work_mem = ''8MB'''; END $$"
     ],
     "limit on connections": ["DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || quote_ident(current_database()) || ' CONNECTION LIMIT 50'; END $$"],
+    "rights on the database": ["DO $$ BEGIN EXECUTE 'REVOKE ALL ON DATABASE ' || quote_ident(current_database()) || ' FROM PUBLIC'; END $$"],
+    "database as a template": ["DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || quote_ident(current_database()) || ' IS_TEMPLATE true'; END $$"],
+    "comment on the database": ["DO $$ BEGIN EXECUTE 'COMMENT ON DATABASE ' || quote_ident(current_database()) || ' IS ''mine'''; END $$"],
+    "comments": ["COMMENT ON TABLE plain IS 'plain'", "COMMENT ON COLUMN seeded.name IS 'a name'", "COMMENT ON LARGE OBJECT 4711 IS 'x'"],
+    "parameters of a sequence": ["ALTER SEQUENCE free_standing INCREMENT 7 CYCLE"],
+    "default rights": ["ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC"],
+    "rights on a column, a function and a large object": [
+        "GRANT UPDATE (name) ON seeded TO PUBLIC", "REVOKE ALL ON FUNCTION write_audit() FROM PUBLIC", "GRANT SELECT ON LARGE OBJECT 4711 TO PUBLIC",
+    ],
+    "constraint and default": ["ALTER TABLE plain ADD CHECK (note <> '')", "ALTER TABLE plain ALTER COLUMN note SET DEFAULT 'none'"],
+    "view and rule": ["CREATE OR REPLACE VIEW seen AS SELECT id, upper(note) AS note FROM plain", "DROP RULE keep_all ON ruled"],
+    "row-level security switched off": ["ALTER TABLE secret NO FORCE ROW LEVEL SECURITY", "ALTER TABLE secret DISABLE ROW LEVEL SECURITY"],
+    "partition taken off": ["ALTER TABLE measured DETACH PARTITION measured_2024"],
+    "statistics": ["CREATE STATISTICS pair ON id, name FROM seeded", "ANALYZE plain", "ANALYZE seeded"],
+    "cluster and reindex": ["CLUSTER seeded USING seeded_pkey", "REINDEX TABLE seeded"],
+    "all that the role owns": ["DROP OWNED BY CURRENT_USER CASCADE"],
     "extension's type": ["CREATE TABLE scratch (name citext)", "INSERT INTO scratch VALUES ('A')"],
     "rolled back": ["BEGIN; DROP TABLE egg CASCADE; DELETE FROM seeded; ROLLBACK"],
 }  # fmt: skip
@@ -329,3 +345,37 @@ def test_whatever_a_connection_left(zoo: Project) -> None:
         "*ERROR at teardown of test_only_read*",
         "*idle in transaction for * s, last statement 'SELECT * FROM seeded FOR UPDATE'*",
     ])  # fmt: skip
+
+
+COMMENT = (
+    "DO $$ BEGIN EXECUTE 'COMMENT ON DATABASE ' || quote_ident(current_database()) || ' IS ''mine'''; END $$"
+)
+
+
+def test_comments_on_databases(zoo: Project, server_url: str) -> None:
+    """A migration or a test may comment on its own database, where greenroom's mark is: the run removes its databases all the same."""
+    zoo.write("schema.sql", f"{(zoo.root / 'schema.sql').read_text()}\n{COMMENT};\n")
+    zoo.write(
+        "test_zoo.py",
+        f"""
+        import psycopg
+
+        def test_scratch(scratch_database):
+            url = scratch_database.set(drivername="postgresql").render_as_string(hide_password=False)
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute({COMMENT!r})
+
+        def test_own(execute):
+            execute({COMMENT!r})
+
+        def test_last(execute):
+            execute({COMMENT!r})
+        """,
+    )
+    url = make_url(server_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    runs = r"SELECT datname FROM pg_database WHERE datname ~ '^greenroom_(\w+_(main|scratch_\w+)|new_\w+)$'"
+    with psycopg.connect(url, autocommit=True) as connection:
+        before = connection.execute(runs).fetchall()
+        for _ in range(2):
+            zoo.pytest("test_zoo.py").assert_outcomes(passed=3)
+        assert connection.execute(runs).fetchall() == before

@@ -1,5 +1,7 @@
 """Each test of this project begins by checking that the database is exactly as the first one found it."""
 
+import time
+
 import pytest
 from psycopg import sql
 
@@ -24,17 +26,49 @@ CATALOGUE = [
     "SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase"
     " WHERE datname = current_database()",
     "SELECT rolconfig FROM pg_roles WHERE rolname = 'greenroom_app'",
-    "SELECT datallowconn, datconnlimit FROM pg_database WHERE datname = current_database()",
+    "SELECT datallowconn, datconnlimit, datistemplate, datacl::text, pg_get_userbyid(datdba),"
+    " shobj_description(oid, 'pg_database') LIKE '{\"greenroom\": %' FROM pg_database WHERE datname = current_database()",
     "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()",
     "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
     "SELECT last_value FROM free_standing",
 ]
 
+CATALOGUES = """SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r'
+                   AND NOT relisshared AND relname NOT LIKE 'pg_statistic%' AND relname <> 'pg_largeobject'"""
+"""All tables of the catalogue that are this database's own, but for statistics and what is compared anyway."""
+
+# Where a table's rows are stored, and what VACUUM and ANALYZE write there. A backend's namespace for temporary tables stays.
+CHANGES_BY_ITSELF = {
+    "pg_class": "SELECT to_jsonb(c) - '{relfilenode,relpages,reltuples,relallvisible,relallfrozen,relfrozenxid,relminmxid}'"
+    "::text[] AS t FROM pg_class AS c",
+    "pg_namespace": "SELECT t FROM pg_namespace AS t WHERE nspname !~ '^pg_(toast_)?temp_'",
+}
+
+
+def catalogue(connection):
+    """Of each table of the catalogue (comments, rights, parameters of sequences, …) a number that stands for its rows."""
+    names = [name for (name,) in connection.execute(CATALOGUES)]
+    rows = {name: CHANGES_BY_ITSELF.get(name, f"SELECT t FROM {name} AS t") for name in names}
+    sums = [
+        f"SELECT '{name}', count(*), sum(hashtextextended(t::text, 0)) FROM ({rows[name]}) AS it"
+        for name in names
+    ]
+    return {name: rest for name, *rest in connection.execute(" UNION ALL ".join(sums))}
+
+
+def without_temporary_tables(connection):
+    """Wait for backends that have just been told to end, and take their temporary tables with them."""
+    end = time.monotonic() + 20
+    while connection.execute("SELECT FROM pg_class WHERE relpersistence = 't'").fetchall():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
 
 def contents(connection):
     """All rows of all tables, all sequences, and what matters of the catalogue."""
-    found = {}
+    without_temporary_tables(connection)
+    found = catalogue(connection)
     for schema, table in connection.execute(TABLES).fetchall():
         rows = sql.SQL("SELECT t::text FROM ONLY {} AS t").format(sql.Identifier(schema, table))
         found[schema, table] = sorted(str(row) for row in connection.execute(rows))
