@@ -30,13 +30,17 @@ def main() -> int:
     if options.write and (options.names or options.newest):
         parser.error("--write takes all programs, and the locked versions")
 
-    recorded = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"programs": {}}
+    recorded = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"programs": {}, "versions": {}}
     found = _run(options.names, newest=options.newest)
-    changes = list(_changes(recorded, found))
+    for title, said in found["versions"].items():
+        print(f"{title}: {said}")
+    changes = [*_changes(recorded, found), *([] if options.newest else _versions(recorded, found))]
     for change in changes:
-        print(change)
+        print(f"\n{change}")
+    print()
     print(f"{len(changes)} of {_count(found)} outcomes are not as recorded")
     if options.write:
+        _remember(recorded, found)
         RESULTS.write_text(f"{json.dumps(found, indent=1, ensure_ascii=False)}\n")
         page.write(found)
     return 1 if changes and options.check else 0
@@ -63,14 +67,58 @@ def _run(names: list[str], *, newest: bool) -> dict[str, Any]:
 
 
 def _changes(recorded: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
-    """What is not as recorded, a text for each. Where chance decides, what came out must be among what is recorded."""
+    """What is not as recorded, a text for each.
+
+    Where chance decides how a program fails, that it fails is all that can be compared: a way to fail that nobody has
+    seen before may have been there all the time.
+    """
     for name, outcomes in found["programs"].items():
         for environment, now in outcomes.items():
             before = recorded["programs"].get(name, {}).get(environment, [])
-            if (new := [one for one in now if one not in before]) or not now:
-                yield f"{name}, {environment}:\n  recorded: {json.dumps(before, ensure_ascii=False)}\n  now: {json.dumps(new, ensure_ascii=False)}"
-    if "greenroom" in found and found["greenroom"] != recorded.get("greenroom"):
-        yield f"greenroom:\n  recorded: {json.dumps(recorded.get('greenroom'))}\n  now: {json.dumps(found['greenroom'])}"
+            if name in _by_chance():
+                known = {page.passed(one) for one in before}
+                new = [one for one in now if page.passed(one) not in known]
+            else:
+                new = [one for one in now if one not in before]
+            if new:
+                yield _change(f"{name}, {found['environments'][environment]}", before, new)
+    before = recorded.get("greenroom", [])
+    if new := [one for one in found.get("greenroom", []) if one not in before]:
+        yield _change("the same services under greenroom", before, new)
+
+
+def _by_chance() -> set[str]:
+    return {program.name for program in programs() if program.runs > 1}
+
+
+def _remember(recorded: dict[str, Any], found: dict[str, Any]) -> None:
+    """Add what chance brought in the runs before, as long as the versions are the same."""
+    if not [*_versions(recorded, found)]:
+        for name in _by_chance() & set(recorded["programs"]):
+            for environment, now in found["programs"][name].items():
+                before = recorded["programs"][name].get(environment, [])
+                now += [one for one in before if one not in now]
+                now.sort(key=json.dumps)
+
+
+def _change(what: str, before: list[Any], now: list[Any]) -> str:
+    """The lines that are not in the other, as in a diff; all, where only what came out together has changed."""
+    gone, come = ([line for one in some for line in page.lines(one)] for some in (before, now))
+    said = [f"- {line}" for line in gone if line not in come] + [
+        f"+ {line}" for line in come if line not in gone
+    ]
+    return "\n".join([f"{what}:", *(said or [f"- {line}" for line in gone] + [f"+ {line}" for line in come])])
+
+
+def _versions(recorded: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
+    """Locked versions that are not those of the record. Which Python runs them is each machine's affair."""
+    for title, said in found["versions"].items():
+        before, now = (
+            set(versions.split(", ")[1:]) for versions in (recorded["versions"].get(title, ""), said)
+        )
+        if before != now:
+            was, are = (", ".join(sorted(some)) or "nothing" for some in (before - now, now - before))
+            yield f"{title}: the page says {was}, and locked is {are}"
 
 
 def _count(found: dict[str, Any]) -> int:

@@ -60,17 +60,25 @@ def _greenroom(results: dict[str, Any]) -> str:
 
 
 def _said(found: list[Any]) -> str:
-    return "<br>or: ".join(_run(one) for one in found)
+    return "<br>or: ".join("<br>".join(lines(one)) for one in found)
 
 
-def _run(one: dict[str, Any]) -> str:
+def lines(one: dict[str, Any]) -> list[str]:
+    """What came out of one run of a program: how many tests passed, and a line for each failure and warning."""
     if "crash" in one:
-        return f"the interpreter crashes ({one['crash']})"
+        return [f"the interpreter crashes ({one['crash']})"]
+    if "stopped" in one:
+        return [_cell(one["stopped"])]
     failures = [outcome for outcome in one["outcomes"] if outcome["error"]]
-    passed = len({outcome["test"] for outcome in one["outcomes"]} - {failure["test"] for failure in failures})
-    lines = [f"`{failure['test']}`{_phase(failure)}: {_outcome(failure)}" for failure in failures]
-    lines += [f"warning: `{_cell(warning)}`" for warning in one["warnings"]]
-    return "<br>".join([*([f"{passed} passed"] if passed else []), *lines])
+    good = len({outcome["test"] for outcome in one["outcomes"]} - {failure["test"] for failure in failures})
+    said = [f"`{failure['test']}`{_phase(failure)}: {_outcome(failure)}" for failure in failures]
+    said += [f"warning: `{_cell(warning)}`" for warning in one["warnings"]]
+    return [*([f"{good} passed"] if good else []), *said]
+
+
+def passed(one: dict[str, Any]) -> bool:
+    """Whether all tests of a run passed."""
+    return "outcomes" in one and not any(outcome["error"] for outcome in one["outcomes"])
 
 
 def _phase(outcome: dict[str, Any]) -> str:

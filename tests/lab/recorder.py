@@ -37,6 +37,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+def pytest_exception_interact(call: pytest.CallInfo[None], report: Any) -> None:
+    """Remember a program that cannot be collected: with other versions, an import can fail, or a decorator."""
+    if isinstance(report, pytest.CollectReport):
+        assert call.excinfo is not None
+        error = call.excinfo.value
+        error = getattr(error, "__cause__", None) or error
+        _outcomes.append(
+            {
+                "test": Path(report.nodeid).name,
+                "phase": "collection",
+                "error": _error(error),
+                "line": _line(error),
+            }
+        )
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Remember what greenroom says about a failure, where it is there: the first line of its explanation."""

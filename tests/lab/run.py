@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,8 @@ from greenroom.urls import conninfo
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
 PROGRAMS: Final = HERE / "programs"
+LONGEST: Final = 120
+"""Seconds after which a program is ended. The slowest takes some five."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,18 +34,23 @@ class Program:
     """One minimal program.
 
     Attributes:
-        name: Its file's.
+        path: Its file.
         title: What it tries.
         cause: Why it comes out as it does.
         ini: Lines of its pytest.ini.
         runs: How often it is run, where chance decides.
     """
 
-    name: str
+    path: Path
     title: str
     cause: str
     ini: tuple[str, ...]
     runs: int
+
+    @property
+    def name(self) -> str:
+        """Its file's."""
+        return self.path.stem
 
     @classmethod
     def of(cls, path: Path) -> Program:
@@ -51,7 +58,7 @@ class Program:
         title, _, rest = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")
         says = re.findall(r"^(cause|pytest\.ini|runs): (.*)$", rest, re.MULTILINE)
         return cls(
-            name=path.stem,
+            path=path,
             title=title,
             cause=next(value for key, value in says if key == "cause"),
             ini=tuple(value for key, value in says if key == "pytest.ini"),
@@ -145,19 +152,17 @@ def run(
         admin: The server.
         plugins: Of pytest, which are loaded.
     """
+    options = [word for line in program.ini for word in ("-o", line.replace(" = ", "="))]
+    options += [word for plugin in plugins for word in ("-p", plugin)]
     found = []
-    named = [word for plugin in plugins for word in ("-p", plugin)]
     for _ in range(program.runs):
-        options = [word for line in program.ini for word in ("-o", line.replace(" = ", "="))]
-        one = _once(
-            admin,
-            environment,
-            lambda url, options=options: (  # type: ignore[misc]
-                [*options, *named, PROGRAMS / f"{program.name}.py"],
+        with _database(admin.set(drivername=environment.driver)) as url:
+            one = _pytest(
+                environment,
+                [*options, program.path],
                 PROGRAMS,
                 {"DATABASE_URL": url.render_as_string(hide_password=False)},
-            ),
-        )
+            )
         if one not in found:
             found.append(one)
     return sorted(found, key=json.dumps)
@@ -165,60 +170,77 @@ def run(
 
 def run_greenroom(admin: URL) -> list[Any]:
     """What came out of the same services under greenroom, in synchronous tests."""
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "pyproject.toml").write_text((HERE / "greenroom" / "pyproject.toml").read_text())
-        for path in (PROGRAMS / "models.py", PROGRAMS / "service.py"):
-            (Path(folder) / path.name).write_text(path.read_text())
-        (Path(folder) / "test_approaches.py").write_text((HERE / "greenroom" / "approaches.py").read_text())
-        return [
-            _once(
-                admin,
-                GREENROOM,
-                lambda _url: (
-                    ["-p", "greenroom.plugin", "."],
-                    Path(folder),
-                    {"GREENROOM_SERVER_URL": conninfo(admin), "PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}"},
-                ),
-            )
-        ]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for path in (PROGRAMS / "models.py", PROGRAMS / "service.py", HERE / "greenroom/pyproject.toml"):
+            (folder / path.name).write_text(path.read_text())
+        (folder / "test_approaches.py").write_text((HERE / "greenroom/approaches.py").read_text())
+        variables = {"GREENROOM_SERVER_URL": conninfo(admin), "PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}"}
+        return [_pytest(GREENROOM, ["-p", "greenroom.plugin", "."], folder, variables)]
 
 
-Call = Callable[[URL], tuple[list[str | Path], Path, dict[str, str]]]
-
-
-def _once(admin: URL, environment: Environment, call: Call) -> Any:
-    """Run pytest once, on a new database. Takes what to run where, for the database's URL."""
+@contextmanager
+def _database(admin: URL) -> Iterator[URL]:
+    """A new database with the programs' tables, for as long as the block."""
     name = "lab"
-    with (
-        psycopg.connect(conninfo(admin), autocommit=True) as connection,
-        tempfile.TemporaryDirectory() as folder,
-    ):
+    with psycopg.connect(conninfo(admin), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-        with psycopg.connect(conninfo(admin.set(database=name)), autocommit=True) as own:
-            own.execute((PROGRAMS / "schema.sql").read_text())
-        arguments, here, more = call(admin.set(drivername=environment.driver, database=name))
+        try:
+            with psycopg.connect(conninfo(admin.set(database=name)), autocommit=True) as own:
+                own.execute((PROGRAMS / "schema.sql").read_text())
+            yield admin.set(database=name)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _pytest(
+    environment: Environment, arguments: Sequence[str | Path], here: Path, variables: Mapping[str, str]
+) -> Any:
+    """Run pytest once in a folder, and return what the recorder has written down.
+
+    What newer versions can bring is an outcome as well: a program that does not end, or with which pytest does not start.
+    """
+    with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         outer = {
             name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "GREENROOM"))
         }
-        done = subprocess.run(
-            [environment.python, "-m", "pytest", "-q", "-p", "recorder", "-p", "no:cacheprovider",
-             "-p", "no:randomly", "-p", "no:faulthandler", "--rootdir", here, *arguments],
-            cwd=here,
-            env=outer | {
-                "PYTHONPATH": str(HERE),
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-                "LAB_PROGRAMS": str(here),
-                "LAB_RESULT": str(result),
-            } | more,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )  # fmt: skip
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        own = {
+            "PYTHONPATH": str(HERE),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "LAB_PROGRAMS": str(here),
+            "LAB_RESULT": str(result),
+        }
+        without = [
+            word for name in ("cacheprovider", "randomly", "faulthandler") for word in ("-p", f"no:{name}")
+        ]
+        try:
+            done = subprocess.run(
+                [
+                    environment.python,
+                    "-m",
+                    "pytest",
+                    "-q",
+                    "-p",
+                    "recorder",
+                    *without,
+                    "--rootdir",
+                    here,
+                    *arguments,
+                ],
+                cwd=here,
+                env={**outer, **own, **variables},
+                capture_output=True,
+                text=True,
+                timeout=LONGEST,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return {"stopped": f"no end within {LONGEST} s"}
         if done.returncode < 0:
             return {"crash": signal.Signals(-done.returncode).name}
-        if done.returncode not in (0, 1) or not result.exists():
-            raise RuntimeError(f"{arguments[-1]} did not run:\n{done.stdout}{done.stderr}")
-        return json.loads(result.read_text())
+        # 2: something could not be collected, which the recorder has written down.
+        if done.returncode in (0, 1, 2) and result.exists():
+            return json.loads(result.read_text())
+        said = [line for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
+        return {"stopped": f"pytest ended with {done.returncode}: {said[-1] if said else 'it said nothing'}"}
