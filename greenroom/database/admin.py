@@ -18,7 +18,7 @@ from psycopg import sql
 
 from greenroom.database import marks, rights
 from greenroom.database.marks import PREFIX, Database, Kind
-from greenroom.database.strategy import STATEMENTS
+from greenroom.database.strategy import STATEMENTS, limited
 from greenroom.errors import RefusedError, ServerError
 from greenroom.urls import conninfo, redacted
 
@@ -96,6 +96,7 @@ class Admin:
         checkout: str,
         template: str | None = None,
         strategy: str | None = None,
+        limit: float | None = None,
         details: dict[str, Any] | None = None,
     ) -> None:
         """Create a database and mark it, and only then give it its name.
@@ -109,6 +110,7 @@ class Admin:
             checkout: The identity of the checkout that it is for.
             template: The database to clone; by default an empty one.
             strategy: How, of `strategy.STATEMENTS`; by default as the template's mark says.
+            limit: Milliseconds after which the copying is given up.
             details: What to write down in its mark.
         """
         unnamed = f"{PREFIX}new_{secrets.token_hex(6)}"
@@ -124,7 +126,8 @@ class Admin:
                 self._connection.execute(sql.SQL("SET file_copy_method TO {}").format(method))
         # Marked, but not yet under the name that its run has locked, it would be swept as a dead run's.
         with self.lock(unnamed):
-            self._execute_when_free(statement)
+            with limited(self._connection, limit):
+                self._execute_when_free(statement)
             row = self._connection.execute(f"{marks.DATABASES} WHERE datname = %s", [unnamed]).fetchone()
             assert row is not None
             mark = marks.written(

@@ -7,9 +7,11 @@ the disk; docs/decisions/0007 has figures.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
@@ -18,17 +20,21 @@ from greenroom.database.marks import PREFIX
 if TYPE_CHECKING:
     from greenroom.database.admin import Admin
 
+# The one first that waits for no checkpoint: where the server waits for its disk, the others may take seconds.
 STATEMENTS: Final = {
-    "file_copy": ("STRATEGY file_copy", "copy"),
     "wal_log": ("STRATEGY wal_log", None),
+    "file_copy": ("STRATEGY file_copy", "copy"),
     "clone": ("STRATEGY file_copy", "clone"),
 }
 """What CREATE DATABASE says for each, and the value of `file_copy_method`, where the server has it."""
 
 _ROUNDS: Final = 2
 
-_ENOUGH: Final = 1.0
+_ENOUGH: Final = 0.5
 """Seconds after which no further round is measured: the choice must not take longer than it can save."""
+
+_PATIENCE: Final = 100
+"""Milliseconds that each may take, though another was quicker: the first round may find them unprepared."""
 
 
 def offered(version: int) -> list[str]:
@@ -42,7 +48,7 @@ def offered(version: int) -> list[str]:
     return [name for name in STATEMENTS if name != "clone" or version >= 180000]
 
 
-def measure(admin: Admin, template: str, *, owner: str, checkout: str) -> dict[str, float]:
+def measure(admin: Admin, template: str, *, owner: str, checkout: str) -> dict[str, float | None]:
     """Clone a template in each way that the server has, in turn.
 
     Args:
@@ -52,36 +58,57 @@ def measure(admin: Admin, template: str, *, owner: str, checkout: str) -> dict[s
         checkout: The identity of the checkout that they are for.
 
     Returns:
-        The milliseconds of each, on average, the quickest first. A file system that cannot clone is left out.
+        The milliseconds of each, at best, the quickest first; None for one that was given up, since another had been
+        quicker. A file system that cannot clone is left out.
     """
-    spent: dict[str, list[float]] = {name: [] for name in offered(admin.version)}
+    names = offered(admin.version)
+    best: dict[str, float | None] = {}
     began = time.monotonic()
     for _ in range(_ROUNDS):
-        for name in list(spent):
+        for name in list(names):
+            quickest = min((took for took in best.values() if took is not None), default=None)
             trial = f"{PREFIX}trial_{secrets.token_hex(4)}"
             with admin.lock(trial):
                 start = time.perf_counter()
                 try:
                     admin.create(
-                        trial, "run", owner=owner, checkout=checkout, template=template, strategy=name
-                    )
+                        trial, "run", owner=owner, checkout=checkout, template=template, strategy=name,
+                        limit=None if quickest is None else max(quickest, _PATIENCE),
+                    )  # fmt: skip
+                except psycopg.errors.QueryCanceled:
+                    best.setdefault(name, None)
+                    names.remove(name)
+                    continue
                 except psycopg.Error:
                     if name != "clone":
                         raise
-                    del spent[name]
+                    names.remove(name)
                     continue
-                spent[name].append((time.perf_counter() - start) * 1000)
+                took = (time.perf_counter() - start) * 1000
+                best[name] = min(took, best.get(name) or took)
                 admin.drop(trial)
-        if time.monotonic() - began > _ENOUGH:
+        if len(names) == 1 or time.monotonic() - began > _ENOUGH:
             break
-    averages = {name: sum(times) / len(times) for name, times in spent.items()}
-    return dict(sorted(averages.items(), key=lambda item: item[1]))
+    return dict(sorted(best.items(), key=lambda item: item[1] or float("inf")))
 
 
-def said(measured: dict[str, float]) -> str:
+@contextlib.contextmanager
+def limited(connection: psycopg.Connection[Any], milliseconds: float | None) -> Iterator[None]:
+    """Have the server give up what takes longer, if there is a limit."""
+    if milliseconds is None:
+        yield
+        return
+    connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(round(milliseconds))])
+    try:
+        yield
+    finally:
+        connection.execute("RESET statement_timeout")
+
+
+def said(measured: dict[str, float | None]) -> str:
     """The choice and its reason, for a user: `file_copy (17 ms; wal_log 31 ms)`."""
     if not measured:
         return "the only way that this server has"
     (best, took), *others = measured.items()
-    rest = "".join(f"; {name} {milliseconds:.0f} ms" for name, milliseconds in others)
+    rest = "".join(f"; {name} {'longer' if each is None else f'{each:.0f} ms'}" for name, each in others)
     return f"{best} ({took:.0f} ms{rest})"
