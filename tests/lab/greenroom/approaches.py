@@ -25,6 +25,16 @@ def test_approach_3_attribute_after_commit(run, async_session):
     assert run(models.create(async_session, "three")).name == "three"
 
 
+def test_approach_3_commit_after_a_conflict(run, async_session):
+    assert run(models.create_once(async_session, "three"))
+    assert not run(models.create_once(async_session, "three"))
+    assert run(models.create_once(async_session, "four"))
+
+
+def test_approach_3_nothing_is_left(session):
+    assert session.scalars(select(models.Provider)).all() == []
+
+
 def test_approach_4_two_commits(run, async_session, session):
     run(models.create(async_session, "four"))
     run(models.create(async_session, "five"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, select
+from sqlalchemy import ForeignKey, exc, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -63,3 +63,14 @@ async def store_token_mended(session: AsyncSession, provider_id: int, value: str
     connection = Connection(provider_id=provider_id, token=Token(value=value))
     session.add(connection)
     await session.commit()
+
+
+async def create_once(session: AsyncSession, name: str) -> bool:
+    """A service that expects a conflict: it rolls back, says so, and its session goes on."""
+    session.add(Provider(name=name))
+    try:
+        await session.commit()
+    except exc.IntegrityError:
+        await session.rollback()
+        return False
+    return True
