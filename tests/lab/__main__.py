@@ -38,7 +38,7 @@ def main() -> int:
     for change in changes:
         print(f"\n{change}")
     print()
-    print(f"{len(changes)} of {_count(found)} outcomes are not as recorded")
+    print(f"{_count(found)} outcomes; not as recorded: {len(changes) or 'none'}")
     if options.write:
         _remember(recorded, found)
         RESULTS.write_text(f"{json.dumps(found, indent=1, ensure_ascii=False)}\n")

@@ -89,8 +89,14 @@ def _outcome(outcome: dict[str, Any]) -> str:
     if not outcome["error"]:
         return "passed"
     place, _, line = outcome["line"].partition(" ")
+    hidden = f"<br>after: `{_cell(outcome['hidden'])}`" if "hidden" in outcome else ""
     explained = f"<br>explained: {_cell(outcome['explained'])}" if "explained" in outcome else ""
-    return f"`{_cell(outcome['error'])}`" + (f" at {place} `{_cell(line)}`" if place else "") + explained
+    return (
+        f"`{_cell(outcome['error'])}`"
+        + (f" at {place} `{_cell(line)}`" if place else "")
+        + hidden
+        + explained
+    )
 
 
 def _cell(text: str) -> str:

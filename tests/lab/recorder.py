@@ -30,6 +30,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         assert call.excinfo is not None
         error = call.excinfo.value
         _outcomes.append({"test": name, "phase": report.when, "error": _error(error), "line": _line(error)})
+        if hidden := _hidden(error):
+            _outcomes[-1]["hidden"] = hidden
     elif report.when == "call" or report.skipped:
         _outcomes.append(
             {"test": name, "phase": report.when, "error": "" if report.passed else "skipped", "line": ""}
@@ -84,6 +86,17 @@ def _error(error: BaseException) -> str:
     module = "" if kind.__module__ in {"builtins", "_pytest.outcomes"} else f"{kind.__module__}."
     text = next((line for line in str(error).splitlines() if line.strip()), "")
     return f"{module}{kind.__name__}: {_plain(text)}".rstrip(": ")
+
+
+def _hidden(error: BaseException) -> str:
+    """The error of a loop that led to this one, and that its text does not tell; a suppressed context no report shows."""
+    chain = [error]
+    for one in chain:
+        chain += [
+            other for other in (one.__cause__, one.__context__) if other is not None and other not in chain
+        ]
+    shown = _error(error)
+    return next((_error(one) for one in chain if "loop" in str(one) and "loop" not in shown), "")
 
 
 def _plain(text: str) -> str:

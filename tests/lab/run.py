@@ -116,7 +116,16 @@ def versions(environment: Environment) -> str:
         "import sys, importlib.metadata as m\n"
         "print('Python', '%d.%d' % sys.version_info[:2], *(f', {n} {m.version(n)}' for n in sys.argv[1:]))"
     )
-    names = ["pytest", "pytest-asyncio", "SQLAlchemy", "asyncpg", "psycopg", "fastapi", "starlette"]
+    names = [
+        "pytest",
+        "pytest-asyncio",
+        "SQLAlchemy",
+        "greenlet",
+        "asyncpg",
+        "psycopg",
+        "fastapi",
+        "starlette",
+    ]
     done = subprocess.run(
         [environment.python, "-c", script, *names], capture_output=True, text=True, check=True
     )

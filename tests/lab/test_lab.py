@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
 from tests.lab import page
-from tests.lab.run import PROGRAMS, Environment, Program, programs, run, run_greenroom, server
+from tests.lab.run import PROGRAMS, ROOT, Environment, Program, programs, run, run_greenroom, server
 
 RESULTS = json.loads((Path(__file__).parent / "results.json").read_text())
 
@@ -29,6 +30,14 @@ def test_each_program_is_recorded() -> None:
         for outcomes in environments.values():
             for one in outcomes:
                 assert "crash" in one or len({outcome["test"] for outcome in one["outcomes"]}) == tests, name
+
+
+def test_versions_are_the_locked_ones() -> None:
+    """After `make lock` took newer ones, the page has to be made anew."""
+    for lock, title in (("lab-story", "as the story had it"), ("lab-today", "today")):
+        pinned = (ROOT / f"requirements/{lock}.txt").read_text()
+        for name, version in re.findall(r", (\S+) ([\w.]+)", RESULTS["versions"][title]):
+            assert f"\n{name.lower()}=={version} " in pinned, f"{name} {version}: make lab ARGS=--write"
 
 
 def test_story_is_told_as_it_is() -> None:

@@ -133,6 +133,9 @@ ci-test:
 \tchmod +x .venv/bin/greenroom
 ci-report:
 \tfind reports -name coverage.data | sort >reports/summary.md
+lab:
+\techo "ran lab $(ARGS)"
+\ttest "$$FAILING" != lab
 """
 
 
@@ -211,6 +214,15 @@ class TestReports:
         (gate,) = pretended.run("tests.yml", "tests", needs=needs)
         assert gate.result == "failure"
         assert "Fail unless every job succeeded" in gate.ran
+
+    def test_laboratory(self, pretended: Runner) -> None:
+        """What the programs did with the newest versions is the summary; a run that broke off has failed, and tells nothing."""
+        (job,) = pretended.run("lab.yml", "lab")
+        assert job.result == "success", job.log
+        assert "ran lab --newest\n" in job.summary
+        pretended.variables["FAILING"] = "lab"
+        (job,) = pretended.run("lab.yml", "lab")
+        assert (job.result, job.summary) == ("failure", "")
 
     @staticmethod
     def defaults() -> dict[str, Any]:

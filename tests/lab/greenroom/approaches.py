@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import models
 import pytest
+import service
+from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 
@@ -57,3 +59,10 @@ def test_approach_5_lazy_load_in_the_test(session):
 def test_approach_5_service_that_loads_lazily(client):
     provider = client.post("/providers/five").json()
     assert client.post(f"/providers/{provider}/token").json() == "stored"
+
+
+def test_two_clients_at_once():
+    with TestClient(service.app) as first, TestClient(service.app) as second:
+        for number in range(20):
+            assert first.post(f"/providers/first-{number}").status_code == 200
+            assert second.post(f"/providers/second-{number}").status_code == 200

@@ -1,6 +1,6 @@
 """The same with `pool_pre_ping=True`
 
-cause: The ping fails on the other loop, the pool drops that connection and reports the failure; the next test gets a new one, of its own loop, and passes. So failures come and go with the order of the tests.
+cause: The ping fails on the other loop, the pool drops that connection and reports the failure; the next test gets a new one, of its own loop, and leaves it to the one after. So every second test fails, whatever it tests, and another order fails others.
 """
 
 import os
@@ -33,3 +33,13 @@ async def test_one(session):
 @pytest.mark.asyncio
 async def test_two(session):
     await models.create(session, "two")
+
+
+@pytest.mark.asyncio
+async def test_three(session):
+    await models.create(session, "three")
+
+
+@pytest.mark.asyncio
+async def test_four(session):
+    await models.create(session, "four")

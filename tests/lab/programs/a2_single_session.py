@@ -1,6 +1,6 @@
 """NullPool, and one AsyncSession for the whole session
 
-cause: The session keeps its connection, and with it the loop of the fixture that made it. The reason, "attached to a different loop", is only visible in the suppressed context of what is reported.
+cause: The session keeps its connection, and with it the loop of the fixture that made it. The reason, "attached to a different loop", is in the suppressed context of what is reported ("after" above): pytest does not show it.
 """
 
 import os

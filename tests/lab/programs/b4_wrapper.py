@@ -1,6 +1,6 @@
 """Where the story ended: a synchronous session behind `async def` methods, in place of the application's
 
-cause: It passes: a lazy load works in a synchronous session. In production, with the application's own session, the same request is answered with status 500 (see greenroom's column of the tests below).
+cause: It passes, since a lazy load works in a synchronous session. The application does not have that session: see the next program.
 """
 
 import inspect
