@@ -27,23 +27,31 @@ def main() -> int:
         "--newest", action="store_true", help="the newest versions in place of the locked ones"
     )
     options = parser.parse_args()
-    if options.write and (options.names or options.newest):
-        parser.error("--write takes all programs, and the locked versions")
+    if options.write and options.newest:
+        parser.error("--write takes the locked versions: the page's tables are to come out again elsewhere")
+
+    known = [*(program.name for program in programs()), GREENROOM.name]
+    if unknown := [name for name in options.names if name not in known]:
+        parser.error(f"there is no program {unknown[0]}; there are {', '.join(known)}")
 
     recorded = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"programs": {}, "versions": {}}
     found = _run(options.names, newest=options.newest)
     for title, said in found["versions"].items():
         print(f"{title}: {said}")
-    changes = [*_changes(recorded, found), *([] if options.newest else _versions(recorded, found))]
-    for change in changes:
+    told = [*changes(recorded, found), *([] if options.newest else _versions(recorded, found))]
+    for change in told:
         print(f"\n{change}")
     print()
-    print(f"{_count(found)} outcomes; not as recorded: {len(changes) or 'none'}")
+    print(f"{_count(found)} outcomes; not as recorded: {len(told) or 'none'}")
+    if options.write and options.names and [*_versions(recorded, found)]:
+        parser.error(
+            "what is recorded is of other versions, as above, and has to be written as a whole: without names"
+        )
     if options.write:
-        _remember(recorded, found)
-        RESULTS.write_text(f"{json.dumps(found, indent=1, ensure_ascii=False)}\n")
-        page.write(found)
-    return 1 if changes and options.check else 0
+        whole = _whole(recorded, found)
+        RESULTS.write_text(f"{json.dumps(whole, indent=1, ensure_ascii=False)}\n")
+        page.write(whole)
+    return 1 if told and options.check else 0
 
 
 def _run(names: list[str], *, newest: bool) -> dict[str, Any]:
@@ -66,7 +74,7 @@ def _run(names: list[str], *, newest: bool) -> dict[str, Any]:
     return found
 
 
-def _changes(recorded: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
+def changes(recorded: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
     """What is not as recorded, a text for each.
 
     Where chance decides how a program fails, that it fails is all that can be compared: a way to fail that nobody has
@@ -91,14 +99,25 @@ def _by_chance() -> set[str]:
     return {program.name for program in programs() if program.runs > 1}
 
 
-def _remember(recorded: dict[str, Any], found: dict[str, Any]) -> None:
-    """Add what chance brought in the runs before, as long as the versions are the same."""
-    if not [*_versions(recorded, found)]:
-        for name in _by_chance() & set(recorded["programs"]):
-            for environment, now in found["programs"][name].items():
-                before = recorded["programs"][name].get(environment, [])
-                now += [one for one in before if one not in now]
-                now.sort(key=json.dumps)
+def _whole(recorded: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """What is to be recorded: what was found, and of what was recorded with the same versions the rest.
+
+    That is what was not run now, and what chance brought in the runs before.
+    """
+    if [*_versions(recorded, found)]:
+        recorded = {"programs": {}}
+    merged = {**recorded["programs"], **found["programs"]}
+    for name in _by_chance() & set(recorded["programs"]) & set(found["programs"]):
+        for environment, before in recorded["programs"][name].items():
+            now = found["programs"][name][environment]
+            merged[name][environment] = sorted(
+                [*now, *(one for one in before if one not in now)], key=json.dumps
+            )
+    return {
+        **recorded,
+        **found,
+        "programs": {one.name: merged[one.name] for one in programs() if one.name in merged},
+    }
 
 
 def _change(what: str, before: list[Any], now: list[Any]) -> str:

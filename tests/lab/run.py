@@ -169,7 +169,7 @@ def run(
             one = _pytest(
                 environment,
                 [*options, program.path],
-                PROGRAMS,
+                program.path.parent,
                 {"DATABASE_URL": url.render_as_string(hide_password=False)},
             )
         if one not in found:

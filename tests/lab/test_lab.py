@@ -7,10 +7,14 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.lab import page
+from tests.lab.__main__ import changes, main
 from tests.lab.run import PROGRAMS, ROOT, Environment, Program, programs, run, run_greenroom, server
 
 RESULTS = json.loads((Path(__file__).parent / "results.json").read_text())
+OURS = Environment("ours", "the environment of these tests", Path(sys.executable))
 
 
 def test_page_is_made_from_the_results() -> None:
@@ -60,11 +64,59 @@ def test_story_is_told_as_it_is() -> None:
 
 def test_a_program_runs() -> None:
     """A synchronous one, in this environment, comes out as recorded for today's versions; and greenroom's tests do."""
-    here = Environment("here", "here", Path(sys.executable))
     (wrapper,) = (program for program in programs() if program.name == "b4_wrapper")
     with server() as admin:
-        assert run(wrapper, here, admin, plugins=()) == RESULTS["programs"]["b4_wrapper"]["today"]
+        assert run(wrapper, OURS, admin, plugins=()) == RESULTS["programs"]["b4_wrapper"]["today"]
         assert run_greenroom(admin) == RESULTS["greenroom"]
+
+
+def test_program_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that no program has runs none, and is not a success."""
+    monkeypatch.setattr(sys, "argv", ["tests.lab", "a1_poled"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "there is no program a1_poled; there are a1_before, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "came"),
+    [
+        (
+            "import pytest_nowhere\n",
+            "`wrong.py`, collection: `ModuleNotFoundError: No module named 'pytest_nowhere'` at wrong.py:5 `import pytest_nowhere`",
+        ),
+        ("import os\n\ndef test_one():\n    os._exit(7)\n", "pytest ended with 7: it said nothing"),
+        ("import os\n\ndef test_one():\n    os.abort()\n", "the interpreter crashes (SIGABRT)"),
+    ],
+    ids=["collection", "exit", "crash"],
+)
+def test_what_newer_versions_can_bring(text: str, came: str, tmp_path: Path) -> None:
+    """A program that cannot be imported, or ends its interpreter, is an outcome like others: the run goes on."""
+    (tmp_path / "wrong.py").write_text(f'"""Wrong\n\ncause: none\n"""\n{text}')
+    program = Program.of(tmp_path / "wrong.py")
+    with server() as admin:
+        (one,) = run(program, OURS, admin, plugins=())
+    assert page.lines(one) == [came]
+
+
+def test_chance_is_no_change() -> None:
+    """Another way to fail is none where chance decides; passing is, and so is anything elsewhere."""
+    failed, other, passed = (
+        {"outcomes": [{"test": "test_one", "phase": "call", "error": error, "line": ""}], "warnings": []}
+        for error in ("RuntimeError: one", "RuntimeError: two", "")
+    )
+    for name, now, told in (
+        ("b3_two_loops", other, []),
+        ("b3_two_loops", passed, ["- `test_one`: `RuntimeError: one`", "+ 1 passed"]),
+        ("b1_mended", other, ["- `test_one`: `RuntimeError: one`", "+ `test_one`: `RuntimeError: two`"]),
+        ("b1_mended", failed, []),
+    ):
+        found = {"environments": {"today": "today"}, "programs": {name: {"today": [now]}}}
+        said = [*changes({"programs": {name: {"today": [failed]}}}, found)]
+        assert said == ([f"{name}, today:\n" + "\n".join(told)] if told else [])
 
 
 def test_docstrings_are_read() -> None:
@@ -73,4 +125,4 @@ def test_docstrings_are_read() -> None:
     assert program.title.startswith("Mended")
     assert program.cause == "One loop: two settings, which belong together."
     assert len(program.ini) == 2
-    assert Program.of(PROGRAMS / "b3_two_loops.py").runs == 6
+    assert Program.of(PROGRAMS / "b3_two_loops.py").runs == 12

@@ -1,7 +1,7 @@
 """Two TestClients open at once
 
-runs: 6
-cause: Two live loops share one pool. A connection's callbacks then run on one loop while another waits for it: with asyncpg that ends in "attached to a different loop", or in a crash of the interpreter. (Run six times; each way to fail that was ever seen is listed.)
+runs: 12
+cause: Two live loops share one pool. A connection's callbacks then run on one loop while another waits for it: with asyncpg that ends in "attached to a different loop", or in a crash of the interpreter. (Run twelve times; each way to fail that was ever seen is listed.)
 """
 
 import service
