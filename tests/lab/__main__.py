@@ -42,7 +42,7 @@ def main() -> int:
     for change in told:
         print(f"\n{change}")
     print()
-    print(f"{_count(found)} outcomes; not as recorded: {len(told) or 'none'}")
+    print(f"outcomes: {_count(found)}; not as recorded: {len(told) or 'none'}")
     if options.write and options.names and [*_versions(recorded, found)]:
         parser.error(
             "what is recorded is of other versions, as above, and has to be written as a whole: without names"
