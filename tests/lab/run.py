@@ -18,8 +18,9 @@ from typing import Any, Final
 import psycopg
 from sqlalchemy import URL
 
+from greenroom import checkout, lease
 from greenroom.output import silent
-from greenroom.servers.embedded import Embedded
+from greenroom.servers.embedded import Embedded, sweep
 from greenroom.urls import conninfo
 
 HERE: Final = Path(__file__).parent
@@ -134,16 +135,15 @@ def versions(environment: Environment) -> str:
 
 @contextmanager
 def server() -> Iterator[URL]:
-    """The admin URL of a server of the laboratory's own."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="lab-", dir=memory if memory.is_dir() else None) as folder:
-        os.chmod(folder, 0o755)  # noqa: PTH101 - the server runs as another user, where this one is root
-        running = Embedded(Path(folder) / "server", Path(folder))
-        try:
-            running.start(silent)
-            yield running.admin
-        finally:
-            running.remove(silent)
+    """The admin URL of a server of the laboratory's own: of a run that is killed, the next one removes it."""
+    sweep()
+    held = lease.new(checkout.runtime(ROOT))
+    running = Embedded(Path(held.name).parent, ROOT, held)
+    try:
+        running.start(silent)
+        yield running.admin
+    finally:
+        running.stop()
 
 
 def run(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from greenroom.urls import conninfo
 from tests.lab import page
 from tests.lab.__main__ import changes, main
 from tests.lab.run import PROGRAMS, ROOT, Environment, Program, programs, run, run_greenroom, server
@@ -68,6 +71,27 @@ def test_a_program_runs() -> None:
     with server() as admin:
         assert run(wrapper, OURS, admin, plugins=()) == RESULTS["programs"]["b4_wrapper"]["today"]
         assert run_greenroom(admin) == RESULTS["greenroom"]
+
+
+def test_killed() -> None:
+    """The server of a run that was killed is removed by the next run; that of one that goes on is not."""
+    script = "from tests.lab.run import server\nwith server() as admin: print(admin.query['host'], flush=True); input()"
+    killed, goes_on = (
+        subprocess.Popen(
+            [sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    )
+    with killed, goes_on:
+        folders = [Path(started.stdout.readline().strip()) for started in (killed, goes_on) if started.stdout]
+        killed.kill()
+        killed.wait()
+        assert [folder.is_dir() for folder in folders] == [True, True]
+        with server() as admin, psycopg.connect(conninfo(admin)):
+            assert [folder.exists() for folder in folders] == [False, True]
+        goes_on.communicate("\n")
+    assert goes_on.returncode == 0
+    assert [folder.exists() for folder in folders] == [False, False]
 
 
 def test_program_that_is_not_there(
