@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import configparser
 import hashlib
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from greenroom.database import revisions
 from greenroom.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,6 +43,8 @@ def parts(config: Config, *, server_version: int) -> Iterator[tuple[str, bytes]]
     yield "extensions", " ".join(config.extensions).encode()
     # With the files of each in their order, which the files' own contents do not tell.
     yield "source", json.dumps([config.alembic, config.metadata, config.sql, config.seed]).encode()
+    if config.alembic is not None:
+        yield "alembic", json.dumps(revisions.settings(config)).encode()
     yield "environment", json.dumps(dict(config.environment), sort_keys=True).encode()
     for path in sorted(set(files(config))):
         yield os.path.relpath(path, config.root), path.read_bytes()
@@ -53,7 +54,7 @@ def files(config: Config) -> Iterator[Path]:
     """The files that shape the template."""
     yield from (config.root / name for name in (*config.sql, *config.seed))
     if config.alembic is not None:
-        for folder in _scripts(config):
+        for folder in revisions.folders(config):
             yield from (
                 path for path in folder.rglob("*") if path.is_file() and not _SHAPES_NOTHING.search(str(path))
             )
@@ -63,39 +64,6 @@ def files(config: Config) -> Iterator[Path]:
 
 _SHAPES_NOTHING: Final = re.compile(r"__pycache__|\.pyc$|\.mako$|README[^/]*$|/\.[^/]*$")
 """Files among the revisions that they neither are nor read their rows from."""
-
-
-def _scripts(config: Config) -> list[Path]:
-    """Alembic's folders, read without importing Alembic: that alone takes longer than all the rest."""
-    path = config.root / str(config.alembic)
-    options: dict[str, Any]
-    if path.suffix == ".toml":
-        options = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("alembic", {})
-    else:
-        ini = configparser.ConfigParser(interpolation=None)
-        ini.read(path, encoding="utf-8")
-        options = dict(ini["alembic"]) if "alembic" in ini else {}
-    if not options.get("script_location"):
-        raise ConfigError(
-            f"{path} has no script_location, where Alembic keeps the migrations.", hint="alembic init"
-        )
-    more = options.get("version_locations") or ""
-    more = re.split(r"[\s,;]+", more) if isinstance(more, str) else more
-    names = [options["script_location"], *more]
-    folders = [_folder(path.parent, name) for name in names if name]
-    for folder in folders:
-        if not folder.is_dir():
-            raise ConfigError(
-                f"{path} names a folder for Alembic that is not there: {folder}.", hint="correct it there"
-            )
-    return folders
-
-
-def _folder(here: Path, name: str) -> Path:
-    """A folder as Alembic writes it: relative to its configuration, or `package:folder`."""
-    name = name.replace("%(here)s", str(here)).replace("%%", "%")
-    package, colon, rest = name.partition(":")
-    return here / package.replace(".", "/") / rest if colon else here / name
 
 
 def _package(config: Config, module: str) -> Iterator[Path]:

@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from greenroom import urls
 from greenroom.config import Config, find
+from greenroom.database import revisions
 from greenroom.errors import GreenroomError, TemplateError
 from greenroom.guard import Guard
 from greenroom.places import explained, indented
@@ -100,7 +101,7 @@ def _upgrade(config: Config, connection: Connection) -> None:
     alembic = AlembicConfig(toml_file=path) if path.suffix == ".toml" else AlembicConfig(path)
     alembic.attributes["connection"] = connection
     url = connection.engine.url
-    env = Path(alembic.get_main_option("script_location") or "") / "env.py"
+    env = revisions.folders(config)[0] / "env.py"
     if env.is_file() and any(name in env.read_text(encoding="utf-8") for name in _ASYNCHRONOUS):
         url = urls.for_driver(url, config.driver)
     # For an env.py that ignores the connection: the URL that the file names is not the one to migrate.

@@ -88,6 +88,9 @@ SHAPES: dict[str, Callable[[Project], object]] = {
     "the role": lambda project: project.replace(
         "pyproject.toml", "keep_failed", 'role = "another"\nkeep_failed'
     ),
+    "a setting of Alembic's": lambda project: project.replace(
+        "alembic.ini", "[alembic]\n", "[alembic]\nschema = another\n"
+    ),
     "the application's environment": lambda project: project.replace("pyproject.toml", '"1"', '"2"'),
 }
 
@@ -99,6 +102,12 @@ SHAPES_NOT: dict[str, Callable[[Project], object]] = {
     ),
     "another tool's settings": lambda project: project.replace(
         "pyproject.toml", "[tool.greenroom]\n", "[tool.other]\nx = 1\n\n[tool.greenroom]\n"
+    ),
+    "the URL in alembic.ini": lambda project: project.replace(
+        "alembic.ini", "[alembic]\n", "[alembic]\nsqlalchemy.url = postgresql:///another\n"
+    ),
+    "the logging in alembic.ini": lambda project: project.write(
+        "alembic.ini", f"{(project.root / 'alembic.ini').read_text()}\n[loggers]\nkeys = root\n"
     ),
     "the pattern for new revisions": lambda project: project.write(
         "migrations/script.py.mako", "# ${message}\n"
@@ -138,11 +147,78 @@ def test_hash_is_explained(migrated: Project) -> None:
     done = migrated.greenroom("migrate", "--status")
     subjects = [line.partition("  ")[2] for line in done.stdout.splitlines() if "  " in line]
     assert subjects == [
-        "format", "server version", "role", "extensions", "source", "environment",
+        "format", "server version", "role", "extensions", "source", "alembic", "environment",
         "migrations/env.py", "migrations/rows.csv", "migrations/versions/one.py", "seed.sql",
     ]  # fmt: skip
     assert "to be built by the next run" in done.stdout
     assert migrated.greenroom("migrate").returncode == 0
     again = migrated.greenroom("migrate", "--status").stdout
     assert ": up to date" in again
-    assert again.splitlines()[:10] == done.stdout.splitlines()[:10]
+    assert again.splitlines()[:11] == done.stdout.splitlines()[:11]
+
+
+LAYOUTS = {
+    "relative to the working directory": ("db/alembic.ini", "script_location = migrations"),
+    "interpolated": ("alembic.ini", "base = %(here)s\nscript_location = %(base)s/migrations"),
+    "in a package": ("alembic.ini", "script_location = pkg:migrations\nprepend_sys_path = src"),
+    "separated by spaces": (
+        "alembic.ini",
+        "script_location = migrations\nversion_locations = migrations/versions more",
+    ),
+    "separated as paths are": (
+        "alembic.ini",
+        "script_location = migrations\npath_separator = os\nversion_locations = %(here)s/migrations/versions:%(here)s/more ones",
+    ),
+    "separated by newlines": (
+        "alembic.ini",
+        "script_location = migrations\npath_separator = newline\nversion_locations =\n  migrations/versions\n  more ones",
+    ),
+    "in pyproject.toml": (
+        "pyproject.toml",
+        "[tool.alembic]\nscript_location = '%(here)s/migrations'\nversion_locations = ['migrations/versions', 'more ones']",
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_wherever_alembic_finds_them(migrated: Project, layout: str) -> None:
+    """What shapes the template is found wherever Alembic finds it, and the migrations run."""
+    path, settings = LAYOUTS[layout]
+    (migrated.root / "alembic.ini").unlink()
+    migrated.replace("pyproject.toml", '"alembic.ini"', repr(path))
+    if path == "pyproject.toml":
+        migrated.write(path, f"{(migrated.root / path).read_text()}\n{settings}\n")
+    else:
+        migrated.write(path, f"[alembic]\n{settings}\n")
+    if "pkg:" in settings:
+        migrated.write("src/pkg/__init__.py", "")
+        (migrated.root / "migrations").rename(migrated.root / "src/pkg/migrations")
+    more = next((name for name in ("more ones", "more") if name in settings), None)
+    if more is not None:
+        migrated.write(f"{more}/two.py", REVISION.format(number=2, before="1"))
+        migrated.write("seed.sql", "INSERT INTO t2 VALUES (2);\n")
+    status = migrated.greenroom("migrate", "--status").stdout
+    assert "/versions/one.py" in status
+    assert (more is not None) == ("/two.py" in status)
+    done = migrated.greenroom("migrate")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[alembic]\n", "has no script_location"),
+        ("[alembic]\nscript_location = nowhere\n", "names a folder for Alembic that is not there: "),
+        ("[alembic]\nscript_location = %(base)s/migrations\n", "cannot be read: "),
+        ("script_location = migrations\n", "cannot be read: "),
+        ("[alembic]\nscript_location = migrations\npath_separator = tab\n", "Found: 'tab'."),
+    ],
+)
+def test_wrong_settings_of_alembic(migrated: Project, text: str, message: str) -> None:
+    """What Alembic would not understand either is an error that names the file."""
+    migrated.write("alembic.ini", text)
+    done = migrated.greenroom("migrate", "--status")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "alembic.ini" in done.stderr
+    assert "Traceback" not in done.stderr
