@@ -42,6 +42,8 @@ CATALOGUES = """SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::
 CHANGES_BY_ITSELF = {
     "pg_class": "SELECT to_jsonb(c) - '{relfilenode,relpages,reltuples,relallvisible,relallfrozen,relfrozenxid,relminmxid}'"
     "::text[] AS t FROM pg_class AS c",
+    # Before 17, a server tells nobody of CLUSTER; which index that was is read by the next CLUSTER only.
+    "pg_index": "SELECT to_jsonb(i) - 'indisclustered' AS t FROM pg_index AS i",
     "pg_namespace": "SELECT t FROM pg_namespace AS t WHERE nspname !~ '^pg_(toast_)?temp_'",
 }
 
