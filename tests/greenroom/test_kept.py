@@ -72,7 +72,7 @@ def test_failed_test(project: Project) -> None:
 
 
 def test_count(project: Project) -> None:
-    """Three are kept of a run, or as many as the configuration says."""
+    """Three are kept of a run, or as many as the configuration says, which may be none."""
     project.write("tests/test_it.py", TESTS)
     project.pytest("-k", "fails")
     assert len(project.greenroom("kept").stdout.splitlines()) == 3
@@ -80,6 +80,10 @@ def test_count(project: Project) -> None:
     project.pytest("-k", "fails")
     assert len(project.greenroom("kept").stdout.splitlines()) == 1
     assert project.greenroom("kept", "--drop").returncode == 0
+    assert project.greenroom("kept").stdout == ""
+    project.replace("pyproject.toml", "keep_failed = 1", "keep_failed = 0")
+    result = project.pytest("-k", "fails")
+    assert "greenroom psql" not in result.stdout.str()
     assert project.greenroom("kept").stdout == ""
 
 

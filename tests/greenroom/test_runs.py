@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -142,6 +144,43 @@ def test_no_server_for_a_look(embedded_project: Project, runtime: Path, argument
     assert list(runtime.rglob("data")) == []
     assert list(runtime.rglob("postgres.log")) == []
     assert list(runtime.iterdir()) == []
+
+
+def test_no_connection_for_a_look(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs no test, and a run of unit tests, does not connect to the server that the URL names; the first other test does."""
+    project.write(
+        "tests/test_it.py",
+        """
+        import pytest
+
+        @pytest.mark.unit
+        def test_without(): pass
+
+        def test_with(session): pass
+        """,
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"postgresql://postgres@127.0.0.1:{listening.getsockname()[1]}/postgres"
+        monkeypatch.setenv("GREENROOM_SERVER_URL", url)
+        for look in (
+            ["--collect-only"],
+            ["--fixtures"],
+            ["--setup-plan"],
+            ["-m", "unit"],
+            ["-m", "unit", "-n2"],
+        ):
+            result = project.pytest("-q", *look)
+            assert result.ret == 0, result.stdout.str() + result.stderr.str()
+        listening.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+        listening.settimeout(30)
+        with ThreadPoolExecutor() as pool:
+            run = pool.submit(project.pytest, "-q")
+            listening.accept()[0].close()
+            # A driver may try again, without encryption: then nobody is there any more.
+            listening.close()
+            assert run.result().ret == 1
 
 
 def test_failed_ones_again(project: Project) -> None:
