@@ -16,7 +16,7 @@ from greenroom.errors import ConfigError
 if TYPE_CHECKING:
     from greenroom.config import Config
 
-FORMAT: Final = 8
+FORMAT: Final = 9
 """Goes up when greenroom itself writes something else into a template."""
 
 

@@ -21,6 +21,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from greenroom.database.restoration import TEXT, copy_rows, in_groups, listed, restoration
 from greenroom.errors import RewindError
 from greenroom.urls import conninfo
 
@@ -33,6 +34,9 @@ SELECT c.oid::bigint, n.nspname, c.relname, c.relkind = 'r' AS holds_rows,
               WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum) AS columns,
        ARRAY(SELECT attname::text FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)
               WHERE indrelid = c.oid AND indisprimary) AS key,
+       (SELECT coalesce(jsonb_object_agg(attname, ARRAY[tn.nspname, typname]), '{}')
+          FROM pg_attribute JOIN pg_type AS t ON t.oid = atttypid JOIN pg_namespace AS tn ON tn.oid = typnamespace
+         WHERE attrelid = c.oid AND attnum > 0 AND tn.nspname <> 'pg_catalog') AS types,
        ARRAY(WITH RECURSIVE above(oid) AS (
                  SELECT c.oid UNION SELECT inhparent FROM pg_inherits JOIN above ON inhrelid = above.oid)
              SELECT oid::bigint FROM above) AS named_by,
@@ -173,7 +177,7 @@ def prepare(url: URL) -> None:
     Raises:
         RewindError: The admin's role may not do what a rewind needs.
     """
-    with psycopg.connect(conninfo(url), autocommit=False) as connection:
+    with psycopg.connect(conninfo(url), autocommit=False, options=TEXT) as connection:
         try:
             _prepare(connection)
         except psycopg.errors.InsufficientPrivilege as error:
@@ -199,7 +203,7 @@ def _prepare(connection: psycopg.Connection[Any]) -> None:
             statements.append(
                 (
                     row["named_by"],
-                    _restoration(table, row, seed=_copy_rows(connection, table, row["oid"])),
+                    restoration(table, row, seed=copy_rows(connection, table, row)),
                 )
             )
     for row in sequences:
@@ -211,79 +215,9 @@ def _prepare(connection: psycopg.Connection[Any]) -> None:
     changed = _CHANGED_SEQUENCES if connection.info.server_version >= 180000 else _CHANGED_SEQUENCES_BEFORE_18
     connection.execute(
         sql.SQL(_REWIND).format(
-            beyond=_oids(beyond), tables=_in_groups(statements), sequences=sql.SQL(changed)
+            beyond=listed(beyond), tables=in_groups(statements), sequences=sql.SQL(changed)
         )
     )
     connection.execute(_EVENT_TRIGGERS)
     # A right that the rewind needs and that would otherwise be missed only after the first test.
     connection.execute("SET LOCAL session_replication_role = replica")
-
-
-def _copy_rows(connection: psycopg.Connection[Any], table: sql.Identifier, oid: int) -> sql.Identifier | None:
-    """Copy a table's rows into the schema `greenroom`. The copy's name, or None if there are none."""
-    if connection.execute(sql.SQL("SELECT FROM ONLY {} LIMIT 1").format(table)).fetchone() is None:
-        return None
-    seed = sql.Identifier("greenroom", f"seed_{oid}")
-    connection.execute(sql.SQL("CREATE TABLE {} AS SELECT * FROM ONLY {}").format(seed, table))
-    return seed
-
-
-def _restoration(table: sql.Identifier, row: dict[str, Any], seed: sql.Identifier | None) -> sql.Composed:
-    """The statements of the rewind for one table: executed if it, or a table that it inherits from, was noted."""
-    if seed is None:
-        restore = sql.SQL("DELETE FROM ONLY {};").format(table)
-    else:
-        restore = sql.SQL(_RESTORE_SEEDS if row["key"] else _REPLACE_ROWS).format(
-            table=table,
-            seed=seed,
-            columns=_list("{}", row["columns"]),
-            same_row=sql.SQL("ROW({})::record OPERATOR(pg_catalog.*=) ROW({})::record").format(
-                _list("found.{}", row["columns"]), _list("seed.{}", row["columns"])
-            ),
-            same_key=sql.SQL("({}) = ({})").format(
-                _list("found.{}", row["key"]), _list("seed.{}", row["key"])
-            ),
-        )
-    return sql.SQL("        IF dirty && ARRAY[{}]::oid[] THEN {} END IF;\n").format(
-        _oids(row["named_by"]), restore
-    )
-
-
-_GROUP: Final = 20
-
-
-def _in_groups(statements: list[tuple[list[int], sql.Composed]]) -> sql.Composed:
-    """The restorations of all tables, behind one condition for each group of them.
-
-    A condition takes 0.7 µs, so with hundreds of tables they would cost more than all else.
-    """
-    groups = [statements[start : start + _GROUP] for start in range(0, len(statements), _GROUP)]
-    return sql.SQL("").join(
-        sql.SQL("        IF dirty && ARRAY[{}]::oid[] THEN\n{}        END IF;\n").format(
-            _oids([oid for oids, _ in group for oid in oids]),
-            sql.SQL("").join(restoration for _, restoration in group),
-        )
-        for group in groups
-    )
-
-
-# What is as in the template stays where it is. *= compares the stored images, so it does for types without an = as well.
-_RESTORE_SEEDS: Final = """
-            DELETE FROM ONLY {table} AS found
-             WHERE NOT EXISTS (SELECT FROM {seed} AS seed WHERE {same_key} AND {same_row});
-            INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {seed} AS seed
-             WHERE NOT EXISTS (SELECT FROM ONLY {table} AS found WHERE {same_key});
-        """
-
-_REPLACE_ROWS: Final = """
-            DELETE FROM ONLY {table};
-            INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {seed};
-        """
-
-
-def _list(template: str, names: list[str]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.SQL(template).format(sql.Identifier(name)) for name in names)
-
-
-def _oids(oids: list[int]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Literal(oid) for oid in oids)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql
 
+from greenroom.database.restoration import TEXT
 from greenroom.errors import LeftoverError, RewindError
 from greenroom.urls import conninfo
 
@@ -52,7 +53,7 @@ class Rewinder:
             autocommit=True,
             application_name="greenroom rewind",
             # Foreign keys and triggers do not fire, and what this connection deletes is not noted.
-            options="-c session_replication_role=replica -c greenroom.rewinding=1 -c lock_timeout=5s",
+            options=f"-c session_replication_role=replica -c greenroom.rewinding=1 -c lock_timeout=5s {TEXT}",
         )
         row = self._connection.execute("SELECT greenroom.surroundings()").fetchone()
         assert row is not None

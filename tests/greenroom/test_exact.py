@@ -26,6 +26,14 @@ STATEMENTS = {
     "update of seeds": ["UPDATE seeded SET name = upper(name), large = 'short' WHERE id > 1"],
     "update of one column that has no =": ["""UPDATE seeded SET raw = '{"b":1, "a":2}' WHERE id = 1"""],
     "update of a key": ["UPDATE seeded SET id = DEFAULT WHERE id = 1"],
+    "types of the project": [
+        "UPDATE typed SET code = lower(code)::code", "UPDATE typed SET place.street = 'b' WHERE mood = 'wild'",
+        "DELETE FROM typed WHERE mood = 'calm'", "INSERT INTO typed VALUES ('calm', 'new', '{calm}', NULL)",
+    ],
+    "types of the project, without a key": ["UPDATE typed_without_key SET code = upper(code)"],
+    "types of the project dropped": [
+        "DROP TABLE typed, typed_without_key, seeded", "DROP TYPE place, mood, visit", "DROP DOMAIN code, moment",
+    ],
     "delete of seeds": ["DELETE FROM seeded", "DELETE FROM seeded_without_key"],
     "duplicate of a seed": ["INSERT INTO seeded_without_key VALUES ('a')"],
     "truncate": ["TRUNCATE seeded, plain RESTART IDENTITY", "TRUNCATE seeded_without_key"],

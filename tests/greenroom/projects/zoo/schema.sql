@@ -23,6 +23,21 @@ INSERT INTO seeded (name, tags, span, document, raw, bytes, large) VALUES
     ('three', '{c}', 'empty', '"text"', 'null', '\x', repeat('y', 9000));
 ALTER TABLE seeded ADD COLUMN gone int;
 ALTER TABLE seeded DROP COLUMN gone;
+CREATE TYPE place AS (street text, "No." int);
+CREATE DOMAIN code AS citext CHECK (length(VALUE) < 9);
+CREATE DOMAIN moment AS timestamptz;
+CREATE TYPE visit AS (at timestamptz, took interval, share float8, key bytea);
+CREATE TABLE typed (
+    mood mood, code code, moods mood[] NOT NULL, place place, counted int GENERATED ALWAYS AS (cardinality(moods)) STORED,
+    PRIMARY KEY (mood, code)
+);
+INSERT INTO typed VALUES ('wild', 'Ab', '{wild,calm}', ('a "b", c', NULL)), ('calm', 'cd', '{}', NULL);
+CREATE TABLE typed_without_key (code citext, place place[]);
+ALTER TABLE typed ADD COLUMN at moment DEFAULT '2024-02-03 04:05:06.789+07', ADD COLUMN visit visit;
+UPDATE typed SET visit = ('2024-07-01Z', '1 day -00:00:01', 0.1 + 0.2::float8, '\x00ff');
+-- A clone does not have it: what is copied as text must be the same in both.
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET DateStyle TO ''SQL, DMY''', current_database()); END $$;
+INSERT INTO typed_without_key VALUES ('A', ARRAY[ROW('x', 1), NULL]::place[]), ('a', NULL);
 CREATE TABLE seeded_without_key (word text);
 INSERT INTO seeded_without_key VALUES ('a'), ('a'), (NULL);
 CREATE TABLE "Odd Schema"."Odd ""Table" ("Odd id" serial PRIMARY KEY, "select" text);
