@@ -8,9 +8,9 @@ import psycopg
 from psycopg import sql
 
 TEXT: Final = (
-    "-c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=postgres -c bytea_output=hex -c extra_float_digits=1"
+    "-c DateStyle=ISO -c TimeZone=GMT -c IntervalStyle=postgres -c bytea_output=hex -c extra_float_digits=1"
 )
-"""Options of each session that copies or compares values as text, so that it is the same text in each."""
+"""Options of each session that copies or compares values as text, so that it is the same text in each. A server knows GMT without files of time zones."""
 
 
 def copy_rows(
