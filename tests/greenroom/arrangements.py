@@ -50,7 +50,7 @@ class Setting:
 
     def wanted(self) -> str:
         """The name of the template that the project wants."""
-        return self.project.greenroom("migrate", "--status").stdout.splitlines()[-1].partition(":")[0]
+        return self.project.template()
 
     def database(self, name: str, comment: str = "") -> None:
         """Make a database."""

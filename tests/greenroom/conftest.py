@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,13 @@ class Project:
             timeout=timeout,
             check=False,
         )
+
+    def template(self) -> str:
+        """The name of the template that the project wants, whether it is there or not."""
+        status = self.greenroom("migrate", "--status").stdout
+        found = re.search(r"^(\w+): (?:up to date|to be built)", status, re.MULTILINE)
+        assert found is not None, status
+        return found[1]
 
 
 def runs(pid: int) -> bool:

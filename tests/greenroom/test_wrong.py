@@ -87,7 +87,7 @@ def test_foreign_databases(project: Project) -> None:
 def test_database_that_only_has_the_name(project: Project, server_url: str) -> None:
     """A database that bears a name of greenroom's without its mark is never dropped, and the message names it."""
     project.write("shop/more.py", "# the hash of the test with the wrong name\n")
-    name = project.greenroom("migrate", "--status").stdout.splitlines()[-1].partition(":")[0]
+    name = project.template()
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
         connection.execute(
