@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, UOWTransaction
 from app.models import AuditEntry, Base, User
 
 ACTOR = "actor_id"
+DELETIONS = "deletions"
 HIDDEN = "(hidden)"
 
 
@@ -34,9 +35,15 @@ def _record_changes(session: Session, _context: UOWTransaction) -> None:
 
 
 @event.listens_for(AuditedSession, "persistent_to_deleted")
-def _record_deletion(session: Session, entity: Base) -> None:
+def _note_deletion(session: Session, entity: Base) -> None:
     # Unlike `session.deleted` this hears of orphans, too, such as the token that its connection let go of.
-    session.execute(insert(AuditEntry), [_row(session, entity, "deleted", {})])
+    session.info.setdefault(DELETIONS, []).append(_row(session, entity, "deleted", {}))
+
+
+@event.listens_for(AuditedSession, "after_flush_postexec")
+def _record_deletions(session: Session, _context: UOWTransaction) -> None:
+    if rows := session.info.pop(DELETIONS, None):
+        session.execute(insert(AuditEntry), rows)
 
 
 def _row(session: Session, entity: Base, verb: str, changes: dict[str, Any]) -> dict[str, Any]:

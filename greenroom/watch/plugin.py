@@ -24,8 +24,9 @@ _MARKERS: Final = {"lazy_loads": ("allow", "fail"), "n_plus_one": ("off", "warn"
 def queries(request: pytest.FixtureRequest) -> RecordQueries:
     """What the application sends while a block runs, to be counted.
 
-    `with queries() as sent: client.get(…)`, and then `assert sent.count == 2`. Those of the requests and of the `run(…)` in the block count, with all that these begin. What the test's own `session`
-    sends does not count, nor do BEGIN, COMMIT and savepoints.
+    `with queries() as sent: client.get(…)`, and then `assert sent.count == 2`. Those of the requests and of the
+    `run(…)` in the block count, with all that these begin. What the test's own `session` sends does not count, nor
+    do BEGIN, COMMIT and savepoints.
     """
     requests = request.config.stash[stage_key].watch.requests
     requests.install()

@@ -10,7 +10,7 @@ from app.audit import act_as
 from app.models import AuditEntry, CatalogueEntry, Provider, User
 from app.problems import Conflict
 from app.services import accounts, connections, providers, trail
-from greenroom.typing import Run
+from greenroom.typing import RecordQueries, Run
 from tests.factories import connect
 
 PASSWORD = "correct horse battery staple"
@@ -128,13 +128,16 @@ def test_secrets_are_hidden(
 
 
 def test_deletions_are_recorded(
-    run: Run, async_session: AsyncSession, session: Session, provider: Provider
+    run: Run, async_session: AsyncSession, session: Session, provider: Provider, queries: RecordQueries
 ) -> None:
-    """A removal is recorded for each row that the service deletes, orphans included."""
+    """A removal is recorded for each row that the service deletes, orphans included, with one query for all of them."""
     connect(session, provider)
 
     run(connections.disconnect(async_session, provider.user_id, provider.id))
-    run(connections.delete_provider(async_session, provider.user_id, provider.id))
+    with queries() as sent:
+        run(connections.delete_provider(async_session, provider.user_id, provider.id))
+
+    assert [statement.split()[2] for statement in sent.statements if "INSERT" in statement] == ["audit_log"]
 
     deleted = [entry.action for entry in entries(session) if entry.action.endswith(".deleted")]
     assert deleted[0] == "token.deleted"

@@ -106,6 +106,7 @@ def test_refresh(run: Run, async_session: AsyncSession, session: Session, provid
     assert token.access_token == refreshed.connection.token.access_token != before
 
 
+@pytest.mark.n_plus_one("off")  # each of the five stands for a request
 def test_refreshes_at_once(run: Run, session: Session, provider: Provider) -> None:
     """Of refreshes at once of one version, in sessions of their own, exactly one succeeds."""
     token = connect(session, provider)
