@@ -19,7 +19,7 @@ SWALLOWED: Final = "greenroom: what the application raised"
 
 
 class Explaining:
-    """Adds an explanation to the report of a test, fixture or teardown that failed.
+    """Adds an explanation to the report of a test, fixture or teardown that failed, and of a file that cannot be imported.
 
     Args:
         stage: This process's stage.
@@ -42,6 +42,17 @@ class Explaining:
                 _add(report, title, text)
         return report
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Explain what a file raised while it was imported."""
+        report = yield
+        call: pytest.CallInfo[object] | None = getattr(report, "call", None)
+        if report.failed and call is not None and call.excinfo is not None:
+            title, text = _explanation(call.excinfo.value, None)
+            if text:
+                _add(report, title, text)
+        return report
+
 
 def _explanation(error: BaseException, swallowed: tuple[str, BaseException] | None) -> tuple[str, str]:
     """A title and a text, or nothing: what is wrong with the explaining must not hide what is wrong with the test."""
@@ -56,7 +67,7 @@ def _explanation(error: BaseException, swallowed: tuple[str, BaseException] | No
         return WHY, traceback.format_exc() if os.environ.get("GREENROOM_TRACEBACK") == "1" else ""
 
 
-def _add(report: pytest.TestReport, title: str, text: str) -> None:
+def _add(report: pytest.TestReport | pytest.CollectReport, title: str, text: str) -> None:
     if isinstance(report.longrepr, ExceptionRepr):
         # It is part of the failure then: also without captured output, in JUnit's file, and sent over by a worker.
         report.longrepr.addsection(title, text)

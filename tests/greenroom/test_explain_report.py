@@ -51,6 +51,28 @@ def test_styles(lazy: Project, style: str) -> None:
     assert TITLE in junit(lazy)
 
 
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+def test_file_that_cannot_be_imported(project: Project, workers: str) -> None:
+    """What a test file raises while it is imported is explained as well."""
+    project.write(
+        "tests/test_it.py",
+        """
+        import os
+
+        from sqlalchemy import create_engine, text
+
+        engine = create_engine(os.environ["DATABASE_URL"])
+        with engine.connect() as connection:
+            CUSTOMERS = connection.scalar(text("SELECT count(*) FROM customers"))
+
+        def test_it(): pass
+        """,
+    )
+    result = project.pytest(workers)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*MissingGreenlet: greenlet_spawn has not been called*", f"*- {TITLE} -*"])
+
+
 def test_no_traceback(lazy: Project) -> None:
     """Who wants no tracebacks gets no more than that; JUnit's file has the section all the same."""
     result = lazy.pytest("--tb=no", "--junitxml=junit.xml")
