@@ -55,10 +55,15 @@ class Embedded(Server):
         """The checkout's server if it runs, else a new one, whose folder is made at once and is this process's."""
         sweep()
         kept = cls.for_checkout(config)
-        return kept if kept.running() else cls._new(config.root)
+        return kept if kept.running() else cls.new(config.root)
 
     @classmethod
-    def _new(cls, root: Path) -> Self:
+    def new(cls, root: Path) -> Self:
+        """A server of this process's own, not started yet. If the process is killed, `sweep` removes it.
+
+        Args:
+            root: The checkout that it is for.
+        """
         held = lease.new(checkout.runtime(root))
         return cls(Path(held.name).parent, root, held)
 

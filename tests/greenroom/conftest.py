@@ -16,8 +16,10 @@ import pytest
 from _pytest.pytester import RunResult
 
 from greenroom.output import silent
-from greenroom.servers.embedded import Embedded
+from greenroom.servers.embedded import Embedded, sweep
 from greenroom.urls import conninfo
+
+ROOT = Path(__file__).parents[2]
 
 PROJECTS = Path(__file__).parent / "projects"
 
@@ -138,12 +140,13 @@ def server_url() -> Iterator[str]:
     if given := os.environ.get("TOOLKIT_SERVER_URL"):
         yield given
         return
-    folder = make_runtime_folder("shared")
-    server = Embedded(folder / "server", folder)
-    server.start(silent)
-    yield conninfo(server.admin)
-    server.remove(silent)
-    shutil.rmtree(folder, ignore_errors=True)
+    sweep()
+    server = Embedded.new(ROOT)
+    try:
+        server.start(silent)
+        yield conninfo(server.admin)
+    finally:
+        server.stop()
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from typing import Any, Final
 import psycopg
 from sqlalchemy import URL
 
-from greenroom import checkout, lease
 from greenroom.output import silent
 from greenroom.servers.embedded import Embedded, sweep
 from greenroom.urls import conninfo
@@ -137,8 +136,7 @@ def versions(environment: Environment) -> str:
 def server() -> Iterator[URL]:
     """The admin URL of a server of the laboratory's own: of a run that is killed, the next one removes it."""
     sweep()
-    held = lease.new(checkout.runtime(ROOT))
-    running = Embedded(Path(held.name).parent, ROOT, held)
+    running = Embedded.new(ROOT)
     try:
         running.start(silent)
         yield running.admin
