@@ -15,6 +15,7 @@ from greenroom.explain import (
     pools,
     serialising,
     sessions,
+    tasks,
 )
 from greenroom.explain.explanation import Explanation
 from greenroom.explain.failure import Failure, chain, failure_of
@@ -30,6 +31,7 @@ RECOGNISERS: Final[tuple[Recogniser, ...]] = (
     loops.different_loop,
     loops.bound_to_a_loop,
     loops.running_already,
+    tasks.connecting,
     sessions.detached,
     sessions.pending_rollback,
     sessions.failed_transaction,
@@ -43,7 +45,7 @@ RECOGNISERS: Final[tuple[Recogniser, ...]] = (
     coroutines.fixture_not_run,
 )
 
-CONSEQUENCES: Final[tuple[Recogniser, ...]] = (loops.busy,)
+CONSEQUENCES: Final[tuple[Recogniser, ...]] = (loops.busy, tasks.in_progress)
 """Asked when no exception of the chain is one of those: what they explain follows from one of them as a rule."""
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.explain import fixes
 from greenroom.explain.explanation import Explanation
 from greenroom.explain.orm import Read, identified, origin_of, read_of, reads_attribute
+from greenroom.explain.places import engine_of
 
 if TYPE_CHECKING:
     from greenroom.explain.failure import Failure
@@ -172,7 +174,7 @@ def _synchronous(failure: Failure) -> Explanation | None:
 def _wrong_engine(failure: Failure, engine: Any, call: str) -> Explanation:
     driver = engine.url.drivername
     origin = origin_of(failure, engine)
-    made = origin.value if origin and origin.value.startswith("create_engine(") else "create_engine(url)"
+    asynchronous, synchronous = _engines_made(origin.value if origin else "")
     return Explanation(
         f"MissingGreenlet: create_engine() has made a synchronous engine for {driver}",
         f"`{call}` uses an engine that create_engine() has made"
@@ -182,11 +184,11 @@ def _wrong_engine(failure: Failure, engine: Any, call: str) -> Explanation:
         [
             (
                 "in asynchronous code, make an asynchronous engine:",
-                made.replace("create_engine", "create_async_engine"),
+                asynchronous,
             ),
             (
                 "in synchronous code (scripts, migrations), name a synchronous driver:",
-                made.replace("(url", '(make_url(url).set(drivername="postgresql+psycopg")'),
+                synchronous,
             ),
         ],
         "docs/faq.md#create-engine-on-an-asynchronous-url",
@@ -194,14 +196,34 @@ def _wrong_engine(failure: Failure, engine: Any, call: str) -> Explanation:
     )
 
 
+def _engines_made(made: str) -> tuple[str, str]:
+    """The code that makes the engine, corrected for asynchronous and for synchronous code.
+
+    Args:
+        made: What makes the mistaken one, such as `create_engine(settings.url, echo=True)`; empty if that is not known.
+    """
+    try:
+        call = ast.parse(made, mode="eval").body
+    except SyntaxError:
+        call = None
+    if not (
+        isinstance(call, ast.Call)
+        and call.args
+        and ast.unparse(call.func).rpartition(".")[2] == "create_engine"
+    ):
+        call = ast.Call(ast.Name("create_engine"), [ast.Name("url")], [])
+    url = ast.unparse(call.args[0])
+    of_url = url if url.startswith("make_url(") else f"make_url({url})"
+    driver = ast.Name(f'{of_url}.set(drivername="postgresql+psycopg")')
+    return (
+        ast.unparse(ast.Call(ast.Name("create_async_engine"), call.args, call.keywords)),
+        ast.unparse(ast.Call(call.func, [driver, *call.args[1:]], call.keywords)),
+    )
+
+
 def _engine_of_mistake(failure: Failure) -> Any:
     """The engine that create_engine() has made with an asynchronous driver, if that is what was used."""
-    import sqlalchemy
-
-    engine = next(failure.found(sqlalchemy.Engine), None)
-    if engine is None:
-        connection = next(failure.found(sqlalchemy.Connection), None)
-        engine = connection.engine if connection is not None else None
+    engine = engine_of(failure)
     if engine is None or not engine.dialect.is_async:
         return None
     try:

@@ -6,7 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.explain.explanation import Explanation
-from greenroom.explain.places import engine_name, loop_of_connection, made_on, ran_on, runner
+from greenroom.explain.fixes import cannot_await
+from greenroom.explain.places import engine_name, engine_of, loop_of_connection, made_on, ran_on, runner
+from greenroom.explain.tasks import two_tasks
 
 if TYPE_CHECKING:
     from greenroom.explain.failure import Failure
@@ -14,9 +16,15 @@ if TYPE_CHECKING:
 _BUSY: Final = "cannot perform operation: another operation is in progress"
 _DRIVERS: Final = ("/asyncpg/", "/psycopg/", "/sqlalchemy/")
 _LINK: Final = "docs/faq.md#different-loop"
-_WHY: Final = (
+_POOLED: Final = (
     "An asyncpg connection belongs to the event loop that it was opened on. A pool keeps connections, and hands them out to "
     "whatever loop asks next."
+)
+_CARRIED: Final = "An asyncpg connection belongs to the event loop that it was opened on, and so does a session while it has a connection."
+_ONE_SCOPE: Final = (
+    "[tool.pytest.ini_options]\n"
+    'asyncio_default_fixture_loop_scope = "session"\n'
+    'asyncio_default_test_loop_scope = "session"'
 )
 
 
@@ -114,12 +122,20 @@ def running_already(failure: Failure) -> Explanation | None:
         return None
     call = failure.call
     inner = re.fullmatch(r"(?:asyncio\.run|\w+\.run_until_complete|\w+\.run)\((.*)\)", call)
+    users = failure.users
+    if users and cannot_await(users):
+        first = (
+            f"call {users.function}(), which cannot await, in a thread: there is no loop yet:",
+            f"await asyncio.to_thread({users.function})",
+        )
+    else:
+        first = ("await it:", f"await {inner[1] if inner else 'coroutine'}")
     return Explanation(
         "RuntimeError: a loop was started where one runs already",
         f"`{call}` starts an event loop, in code that runs on one.",
         "A thread has one running event loop. What is called from asynchronous code can await instead.",
         [
-            ("await it:", f"await {inner[1] if inner else 'coroutine'}"),
+            first,
             (
                 "or, in a synchronous test, let greenroom run it:",
                 f"run({inner[1] if inner else 'coroutine'})",
@@ -148,41 +164,63 @@ def busy(failure: Failure) -> Explanation | None:
         )
     if loop is None and failure.error is not None:
         return None
-    certain = failure.error is not None
-    return Explanation(
-        f"InterfaceError: {'two operations at the same time' if certain else 'another operation is in progress'} on one connection",
-        f"`{failure.call}` uses a connection on which another operation is not finished: two tasks share a session or "
-        "connection (asyncio.gather, create_task, a task that outlives its request)"
-        + (
-            "."
-            if certain
-            else ", or an error of an event loop before this one has left it half-way: look for the first error."
-        ),
-        "A connection does one thing at a time, and an AsyncSession is one connection.",
-        [
-            (
-                "give each task a session of its own:",
-                "async def work() -> None:\n    async with new_session() as session:\n        …\n\nawait asyncio.gather(work(), work())",
-            ),
-            ("or do one after the other:", "await session.execute(first)\nawait session.execute(second)"),
-        ],
-        "docs/faq.md#another-operation-is-in-progress",
-        failure.where,
+    if failure.error is not None:
+        return two_tasks(failure, "InterfaceError: two operations at the same time on one connection")
+    return two_tasks(
+        failure,
+        "InterfaceError: another operation is in progress on one connection",
+        ", or an error of an event loop before this one has left it half-way: look for the first error",
     )
 
 
 def _connection(failure: Failure, title: str) -> Explanation:
     made = made_on(loop_of_connection(failure))
     engine = engine_name(failure)
+    carried = _carried(failure)
     return Explanation(
         title,
-        f"`{failure.call}` runs on {runner(failure)}. The connection that it got was opened on {made}."
-        + (f" It comes from the pool of {engine}." if engine else ""),
-        _WHY,
-        _one_loop(failure),
+        f"`{failure.call}` runs on {runner(failure)}. The connection that it "
+        + (f"uses was opened on {made}, " if carried else f"got was opened on {made}.")
+        + ("by the session or connection that is used here." if carried else "")
+        + (f" It comes from the pool of {engine}." if engine and not carried else ""),
+        _CARRIED if carried else _POOLED,
+        _open_here(failure) if carried else _one_loop(failure),
         _LINK,
         failure.where,
     )
+
+
+def _carried(failure: Failure) -> bool:
+    """Whether a session or connection has brought it along, and no pool has handed it out on this loop."""
+    from sqlalchemy.pool import NullPool
+
+    engine = engine_of(failure)
+    if engine is not None and isinstance(engine.pool, NullPool):
+        return True
+    dialect = "sqlalchemy/dialects/postgresql/asyncpg.py"
+    frame = failure.passed(dialect)
+    # What a pool hands out begins its transaction with the first statement, here.
+    if (
+        frame is None
+        or failure.passed(dialect, "_start_transaction")
+        or failure.passed("sqlalchemy/pool/base.py", "_checkout")
+    ):
+        return False
+    if failure.passed(dialect, "commit", "rollback"):
+        return True  # they end what a statement has begun before
+    adapted = frame.locals.get("adapt_connection", frame.locals.get("self"))
+    # The former in SQLAlchemy 2.1, the latter in 2.0.
+    return getattr(adapted, "_transaction", None) is not None or getattr(adapted, "_started", False) is True
+
+
+def _open_here(failure: Failure) -> list[tuple[str, str]]:
+    inside = ("open it where it is used, on the same loop:", "async with new_session() as session:\n    …")
+    if failure.passed("pytest_asyncio/plugin.py"):
+        return [("run fixtures and tests on one loop; both lines are needed:", _ONE_SCOPE), inside]
+    return [
+        inside,
+        ("or run all of it on the application's one loop, with greenroom's fixture:", "run(coroutine)"),
+    ]
 
 
 def _one_loop(failure: Failure) -> list[tuple[str, str]]:
@@ -199,8 +237,7 @@ def _one_loop(failure: Failure) -> list[tuple[str, str]]:
         "create_async_engine(url, poolclass=NullPool)",
     )
     if failure.passed("pytest_asyncio/plugin.py"):
-        ini = '[tool.pytest.ini_options]\nasyncio_default_fixture_loop_scope = "session"\nasyncio_default_test_loop_scope = "session"'
-        return [("run fixtures and tests on one loop; both lines are needed:", ini), own]
+        return [("run fixtures and tests on one loop; both lines are needed:", _ONE_SCOPE), own]
     call: Any = started[1] if started else "coroutine"
     return [("run it on the application's one loop, with greenroom's fixture:", f"run({call})"), own]
 

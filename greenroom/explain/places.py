@@ -77,11 +77,20 @@ def _adapted(failure: Failure) -> Any:
             yield getattr(found, "_connection", found)
 
 
-def engine_name(failure: Failure) -> str:
-    """The engine that the failure is about, as `engine` of its module, if it is a global variable there."""
-    from sqlalchemy import Engine
+def engine_of(failure: Failure) -> Any:
+    """The engine that the failure is about, a synchronous one as SQLAlchemy has it inside; None if no frame knows it."""
+    from sqlalchemy import Connection, Engine
 
     engine = next(failure.found(Engine), None)
+    if engine is None:
+        connection = next(failure.found(Connection), None)
+        engine = connection.engine if connection is not None else None
+    return engine
+
+
+def engine_name(failure: Failure) -> str:
+    """The engine that the failure is about, as `engine` of its module, if it is a global variable there."""
+    engine = engine_of(failure)
     if engine is None:
         return ""
     for name, module in tuple(sys.modules.items()):

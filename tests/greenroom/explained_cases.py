@@ -97,7 +97,19 @@ CASES: Final = (
         "create_engine_on_an_asynchronous_url",
         GREENLET,
         "create-engine-on-an-asynchronous-url",
-        ("create_async_engine(url)",),
+        (
+            "create_async_engine(url)",
+            'create_engine(make_url(url).set(drivername="postgresql+psycopg"))',
+        ),
+    ),
+    Case(
+        "create_engine_on_a_fixture",
+        GREENLET,
+        "create-engine-on-an-asynchronous-url",
+        (
+            "create_async_engine(url_of_db, echo=False)",
+            'create_engine(make_url(url_of_db).set(drivername="postgresql+psycopg"), echo=False)',
+        ),
     ),
     Case(
         "response_model",
@@ -143,6 +155,39 @@ CASES: Final = (
     ),
     Case("two_tasks_on_one_session", BUSY, "another-operation-is-in-progress", ("two tasks",), both=False),
     Case(
+        "two_tasks_on_a_new_session",
+        "This session is provisioning a new connection; concurrent operations are not permitted",
+        "another-operation-is-in-progress",
+        ("two tasks", "async with new_session() as session"),
+    ),
+    Case(
+        "session_closed_by_another_task",
+        r"Method 'commit\(\)' can't be called here; method 'rollback\(\)' is already in progress",
+        "another-operation-is-in-progress",
+        ("commit() while another task uses the session",),
+    ),
+    Case(
+        "session_of_another_loop",
+        LOOP,
+        "different-loop",
+        ("by the session or connection that is used here", "async with new_session() as session"),
+        both=False,
+    ),
+    Case(
+        "commit_on_another_loop",
+        LOOP,
+        "different-loop",
+        ("by the session or connection that is used here",),
+        both=False,
+    ),
+    Case(
+        "connection_without_a_pool",
+        LOOP,
+        "different-loop",
+        ("by the session or connection that is used here",),
+        both=False,
+    ),
+    Case(
         "queue_bound_to_a_different_event_loop",
         "<Queue at .*> is bound to a different event loop",
         "queue-bound-to-a-different-event-loop",
@@ -161,6 +206,12 @@ CASES: Final = (
         r"asyncio\.run\(\) cannot be called from a running event loop",
         "running-event-loop",
         ("await select_one(engine)",),
+    ),
+    Case(
+        "running_event_loop_in_a_plain_function",
+        r"asyncio\.run\(\) cannot be called from a running event loop",
+        "running-event-loop",
+        ("await asyncio.to_thread(migrate)",),
     ),
     Case(
         "detached_relationship",

@@ -84,6 +84,13 @@ def test_synchronous_call(run, async_session, provider):
     run(service.count_in_sync_code(async_session))
 
 
+def test_create_engine_on_a_fixture(database_url):
+    url_of_db = database_url.replace("+psycopg:", "+psycopg_async:")
+    wrong = create_engine(url_of_db, echo=False)
+    with wrong.connect() as connection:  # here: create_engine_on_a_fixture
+        connection.execute(text("SELECT 1"))
+
+
 def test_create_engine_on_an_asynchronous_url(database_url):
     url = os.environ["DATABASE_URL"].replace("+psycopg:", "+psycopg_async:")
     wrong = create_engine(url)

@@ -5,8 +5,8 @@ import contextlib
 import os
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import NullPool, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from vault.main import engine
 
 lock = asyncio.Lock()
@@ -55,7 +55,7 @@ def test_another_operation_on_another_loop(other_loop, database_url):
 
 
 async def slow(session):
-    await session.execute(text("SELECT pg_sleep(0.1)"))
+    await session.execute(text("SELECT pg_sleep(0.1)"))  # here: two_tasks_on_a_new_session
 
 
 def test_two_tasks_on_one_session(run, async_session):
@@ -64,6 +64,62 @@ def test_two_tasks_on_one_session(run, async_session):
         await asyncio.gather(slow(async_session), async_session.commit())  # here: two_tasks_on_one_session
 
     run(both())
+
+
+def test_two_tasks_on_a_new_session(run, database_url):
+    async def both():
+        own = create_async_engine(os.environ["DATABASE_URL"])
+        try:
+            async with AsyncSession(own) as session:
+                await asyncio.gather(slow(session), slow(session))
+        finally:
+            await own.dispose()
+
+    run(both())
+
+
+def test_session_closed_by_another_task(run, async_session):
+    async def both():
+        await async_session.execute(text("SELECT 1"))
+        await asyncio.gather(async_session.rollback(), commit(async_session))
+
+    run(both())
+
+
+async def commit(session):
+    await session.commit()  # here: session_closed_by_another_task
+
+
+def test_session_of_another_loop(other_loop, database_url):
+    own = create_async_engine(os.environ["DATABASE_URL"])
+    session = AsyncSession(own)
+    other_loop.run_until_complete(select_with(session))
+    asyncio.run(select_with(session))
+
+
+def test_commit_on_another_loop(other_loop, database_url):
+    own = create_async_engine(os.environ["DATABASE_URL"])
+    session = AsyncSession(own)
+    other_loop.run_until_complete(select_with(session))
+    asyncio.run(commit_with(session))
+
+
+async def commit_with(session):
+    await session.commit()  # here: commit_on_another_loop
+
+
+def test_connection_without_a_pool(other_loop, database_url):
+    own = create_async_engine(os.environ["DATABASE_URL"], poolclass=NullPool)
+    connection = other_loop.run_until_complete(own.connect().start())
+    asyncio.run(select_over(connection))
+
+
+async def select_over(connection):
+    await connection.execute(text("SELECT 1"))  # here: connection_without_a_pool
+
+
+async def select_with(session):
+    await session.execute(text("SELECT 1"))  # here: session_of_another_loop
 
 
 def test_queue_bound_to_a_different_event_loop(database_url):
@@ -107,3 +163,14 @@ async def select_now():
 
 def test_running_event_loop(run):
     run(select_now())
+
+
+def migrate():
+    asyncio.run(select_one(engine))  # here: running_event_loop_in_a_plain_function
+
+
+def test_running_event_loop_in_a_plain_function(run):
+    async def main():
+        migrate()
+
+    run(main())

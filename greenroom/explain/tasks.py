@@ -1,0 +1,70 @@
+"""Two tasks that share a session or a connection."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from greenroom.explain.explanation import Explanation
+
+if TYPE_CHECKING:
+    from greenroom.explain.failure import Failure
+
+_IN_PROGRESS: Final = re.compile(
+    r"Method '(\w+)\(\)' can't be called here; method '(\w+)\(\)' is already in progress"
+)
+
+
+def connecting(failure: Failure) -> Explanation | None:
+    """What a session says to a second task while the first still waits for the connection."""
+    if failure.of("sqlalchemy.exc.InvalidRequestError") and failure.message.startswith(
+        "This session is provisioning a new connection; concurrent operations are not permitted"
+    ):
+        return two_tasks(failure, "InvalidRequestError: two tasks use one session at the same time")
+    return None
+
+
+def in_progress(failure: Failure) -> Explanation | None:
+    """What a session says that is in the middle of another method.
+
+    Asked last: a block that closes its session says it, too, where the error that ended the block is the one to explain.
+    """
+    found = _IN_PROGRESS.match(failure.message)
+    if not failure.of("sqlalchemy.exc.IllegalStateChangeError") or not found or _within_session(failure):
+        return None
+    return two_tasks(failure, f"IllegalStateChangeError: {found[1]}() while another task uses the session")
+
+
+def two_tasks(failure: Failure, title: str, otherwise: str = "") -> Explanation:
+    """What two tasks do to each other on one connection.
+
+    Args:
+        failure: The error.
+        title: What went wrong, in half a line.
+        otherwise: What else it may be, as the end of a sentence.
+    """
+    return Explanation(
+        title,
+        f"`{failure.call}` uses a session or connection on which another operation is not finished: two tasks share it "
+        f"(asyncio.gather, create_task, a task that outlives its request){otherwise}.",
+        "A connection does one thing at a time, and an AsyncSession is one connection.",
+        [
+            (
+                "give each task a session of its own:",
+                "async def work() -> None:\n    async with new_session() as session:\n        …\n\nawait asyncio.gather(work(), work())",
+            ),
+            ("or do one after the other:", "await session.execute(first)\nawait session.execute(second)"),
+        ],
+        "docs/faq.md#another-operation-is-in-progress",
+        failure.where,
+    )
+
+
+def _within_session(failure: Failure) -> bool:
+    """Whether the session itself has called the user's line, as it calls listeners of events: then it is one task."""
+    users = failure.users
+    before = failure.frames[: failure.frames.index(users)] if users else ()
+    return any(
+        frame.within("sqlalchemy/orm/session.py", "sqlalchemy/orm/unitofwork.py", "sqlalchemy/event/attr.py")
+        for frame in before
+    )
