@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.explain import fixes
@@ -32,6 +33,9 @@ def detached(failure: Failure) -> Explanation | None:
         key = found[3] or (live.key if live and live.known else "attribute")
         owner = live.owner if live else "instance"
         taken = Read(frame=failure.users, why=kind, owner=owner, model=found[1], key=key)  # type: ignore[arg-type]
+    if found[2] == "lazy load":
+        # It was never loaded, though the instance may have expired as well.
+        taken = replace(taken, why="relationship")
     first = fixes.keep_after_commit() if taken.why == "expired" else fixes.in_the_query(taken)
     name = f"`{taken.owner}.{taken.key}`" if taken.key != "attribute" else "an attribute"
     return Explanation(
@@ -43,6 +47,11 @@ def detached(failure: Failure) -> Explanation | None:
         [
             first,
             (
+                "or, in a synchronous test, read it with the test's own session, which loads it:",
+                f"session.get({taken.model}, …).{taken.key}",
+            )
+            if fixes.cannot_await(failure.users)
+            else (
                 "or read it while the session is open:",
                 f"async with new_session() as session:\n    …\n    {taken.owner}.{taken.key}  # in here, loaded",
             ),
@@ -56,6 +65,8 @@ def pending_rollback(failure: Failure) -> Explanation | None:
     """`PendingRollbackError`: a statement failed before, and the session was not rolled back."""
     if not failure.of("sqlalchemy.exc.PendingRollbackError") or not failure.in_sqlalchemy:
         return None
+    if failure.message.startswith("Can't reconnect until invalid"):
+        return _connection_lost(failure)
     original = _original(failure)
     text = ""
     if original is not None:
@@ -86,6 +97,30 @@ def pending_rollback(failure: Failure) -> Explanation | None:
             ),
         ],
         "docs/faq.md#pending-rollback",
+        failure.where,
+    )
+
+
+def _connection_lost(failure: Failure) -> Explanation:
+    """SQLAlchemy has given the connection up in the middle of the transaction, and a savepoint cannot help."""
+    name, waits = _session_of(failure), _waits(failure)
+    return Explanation(
+        "PendingRollbackError: the connection was lost in the middle of the transaction",
+        f"`{failure.call}` goes on with a transaction whose connection is gone: the server ended it, or a query was cancelled "
+        "(asyncio.timeout, wait_for, a client that left). That error was caught, or its task was not the one that ended.",
+        "What the transaction had done is lost with its connection. SQLAlchemy connects anew only after rollback() says that "
+        "this is known.",
+        [
+            (
+                "give the session up with the task that was cancelled, and begin again in a new one:",
+                f"{waits[0]}with new_session() as {name}:\n    …",
+            ),
+            (
+                "or roll back where the error is caught, and do all of it again:",
+                f"except DBAPIError:\n    {waits[1]}{name}.rollback()\n    …",
+            ),
+        ],
+        "docs/faq.md#connection-lost-in-a-transaction",
         failure.where,
     )
 
@@ -125,7 +160,8 @@ def closed(failure: Failure) -> Explanation | None:
         return None
     call = failure.call
     match failure.message.partition("(Background")[0].strip():
-        case "This transaction is closed":
+        # In a flush, it was a listener of the session's events that ended it.
+        case "This transaction is closed" if not failure.passed("sqlalchemy/orm/session.py", "_flush"):
             title, what = (
                 "the transaction is over",
                 f"`{call}` ends or uses a transaction that has ended before.",
@@ -159,7 +195,10 @@ def closed(failure: Failure) -> Explanation | None:
             ]
         case "This result object is closed.":
             title, what = "the result is closed", f"`{call}` reads from a result that is closed already."
-            why = "A result can be read once: all(), one(), first() and scalars().all() close it, and so does the end of its connection."
+            why = (
+                "A result can be read once: first(), one(), scalar() and their like close it, and so does the end of its "
+                "connection. After all() it is not closed, but empty: a second all() is []."
+            )
             helps = [
                 ("keep the rows, not the result:", "rows = (await session.execute(statement)).all()"),
                 ("or run the statement again:", "result = await session.execute(statement)"),

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from greenroom.explain.explanation import Explanation
-
-if TYPE_CHECKING:
-    from greenroom.explain.failure import Failure
+from greenroom.explain.failure import Failure, failure_of
 
 _IN_PROGRESS: Final = re.compile(
     r"Method '(\w+)\(\)' can't be called here; method '(\w+)\(\)' is already in progress"
@@ -17,8 +15,13 @@ _IN_PROGRESS: Final = re.compile(
 
 def connecting(failure: Failure) -> Explanation | None:
     """What a session says to a second task while the first still waits for the connection."""
-    if failure.of("sqlalchemy.exc.InvalidRequestError") and failure.message.startswith(
-        "This session is provisioning a new connection; concurrent operations are not permitted"
+    if (
+        failure.of("sqlalchemy.exc.InvalidRequestError")
+        and failure.in_sqlalchemy
+        and failure.message.startswith(
+            "This session is provisioning a new connection; concurrent operations are not permitted"
+        )
+        and not _within_session(failure)
     ):
         return two_tasks(failure, "InvalidRequestError: two tasks use one session at the same time")
     return None
@@ -30,7 +33,9 @@ def in_progress(failure: Failure) -> Explanation | None:
     Asked last: a block that closes its session says it, too, where the error that ended the block is the one to explain.
     """
     found = _IN_PROGRESS.match(failure.message)
-    if not failure.of("sqlalchemy.exc.IllegalStateChangeError") or not found or _within_session(failure):
+    if not (found and failure.of("sqlalchemy.exc.IllegalStateChangeError") and failure.in_sqlalchemy):
+        return None
+    if _within_session(failure):
         return None
     return two_tasks(failure, f"IllegalStateChangeError: {found[1]}() while another task uses the session")
 
@@ -62,9 +67,7 @@ def two_tasks(failure: Failure, title: str, otherwise: str = "") -> Explanation:
 
 def _within_session(failure: Failure) -> bool:
     """Whether the session itself has called the user's line, as it calls listeners of events: then it is one task."""
-    users = failure.users
-    before = failure.frames[: failure.frames.index(users)] if users else ()
-    return any(
-        frame.within("sqlalchemy/orm/session.py", "sqlalchemy/orm/unitofwork.py", "sqlalchemy/event/attr.py")
-        for frame in before
-    )
+    # Its own frames: those of an exception that was raised while this one was handled stand before them.
+    own = failure_of(failure.error) if failure.error else failure
+    before = own.frames[: own.frames.index(own.users)] if own.users else ()
+    return any(frame.within("sqlalchemy/orm/session.py", "sqlalchemy/event/attr.py") for frame in before)

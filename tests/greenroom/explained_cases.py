@@ -226,15 +226,28 @@ CASES: Final = (
         ("expire_on_commit=False",),
     ),
     Case(
+        "detached_relationship_of_an_expired_one",
+        "lazy load operation of attribute 'connection' cannot proceed",
+        "detached-instance",
+        (QUERY, "session.get(Provider, …).connection"),
+    ),
+    Case(
         "detached_in_the_synchronous_session",
         "lazy load operation of attribute 'connection' cannot proceed",
         "detached-instance",
+        ("session.get(Provider, …).connection",),
     ),
     Case(
         "pending_rollback",
         "This Session's transaction has been rolled back due to a previous exception during flush",
         "pending-rollback",
         ("IntegrityError", "async with session.begin_nested()", "await session.rollback()"),
+    ),
+    Case(
+        "connection_lost",
+        "Can't reconnect until invalid transaction is rolled back",
+        "connection-lost-in-a-transaction",
+        ("async with new_session() as session", "await session.rollback()"),
     ),
     Case(
         "failed_transaction", "current transaction is aborted", "failed-transaction", ("async with session",)

@@ -14,7 +14,7 @@ from unittest.mock import AsyncMock, MagicMock
 import pytest
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
-from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, exc, select, text
+from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, event, exc, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 from sqlalchemy.orm.exc import DetachedInstanceError
@@ -169,6 +169,44 @@ def _an_async_mock_that_failed() -> None:
 @alike
 def _a_transaction_closed_by_hand() -> None:
     raise exc.InvalidRequestError("This transaction is closed")
+
+
+def _listen(name: str, listener: Callable[[Session], None]) -> None:
+    engine = create_engine("sqlite://")
+    _Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        event.listen(session, name, lambda *_: listener(session))
+        session.add(_Parent(name="a"))
+        session.commit()
+
+
+@alike
+def _a_flush_that_a_listener_commits() -> None:
+    _listen("after_flush", lambda session: session.commit())
+
+
+@alike
+def _a_commit_in_which_a_listener_closes() -> None:
+    _listen("before_commit", lambda session: session.close())
+
+
+@alike
+def _a_begin_in_which_a_listener_commits() -> None:
+    _listen("after_begin", lambda session: session.commit())
+
+
+@alike
+def _a_busy_session_said_by_hand() -> None:
+    raise exc.IllegalStateChangeError(
+        "Method 'close()' can't be called here; method 'commit()' is already in progress"
+    )
+
+
+@alike
+def _a_connecting_session_said_by_hand() -> None:
+    raise exc.InvalidRequestError(
+        "This session is provisioning a new connection; concurrent operations are not permitted"
+    )
 
 
 @alike

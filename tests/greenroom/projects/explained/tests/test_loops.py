@@ -95,6 +95,7 @@ def test_session_of_another_loop(other_loop, database_url):
     session = AsyncSession(own)
     other_loop.run_until_complete(select_with(session))
     asyncio.run(select_with(session))
+    asyncio.run(session.close())
 
 
 def test_commit_on_another_loop(other_loop, database_url):
@@ -112,6 +113,7 @@ def test_connection_without_a_pool(other_loop, database_url):
     own = create_async_engine(os.environ["DATABASE_URL"], poolclass=NullPool)
     connection = other_loop.run_until_complete(own.connect().start())
     asyncio.run(select_over(connection))
+    asyncio.run(connection.close())
 
 
 async def select_over(connection):

@@ -32,6 +32,18 @@ def test_detached_and_expired(run, provider):
     assert found.name == "b"  # here: detached_and_expired
 
 
+def test_detached_relationship_of_an_expired_one(run, provider):
+    async def rename():
+        async with AsyncSession(engine) as session:
+            found = await service.provider_named(session, "a")
+            found.name = "b"
+            await session.commit()
+            return found
+
+    found = run(rename())
+    assert found.connection is not None  # here: detached_relationship_of_an_expired_one
+
+
 def test_detached_in_the_synchronous_session(session, provider):
     found = session.query(Provider).one()
     session.close()
@@ -47,6 +59,16 @@ async def add_twice(session):
 
 def test_pending_rollback(run, async_session, provider):
     run(add_twice(async_session))
+
+
+async def go_on(session):
+    with contextlib.suppress(DBAPIError):
+        await session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    await session.execute(text("SELECT 1"))  # here: connection_lost
+
+
+def test_connection_lost(run, async_session):
+    run(go_on(async_session))
 
 
 async def read_nothing(session):
