@@ -56,6 +56,7 @@ SUITES: Final = (
         pooled=False,
     ),
     Suite("with TestClient per test, NullPool", "testclient", pooled=False),
+    Suite("the request alone: one loop, no reset (floor)", "alone"),
     EMPTY,
 )
 
