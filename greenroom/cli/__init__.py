@@ -137,4 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     explained.add_argument(
         "file", nargs="?", type=Path, metavar="FILE", help="the text (default: what comes on stdin)"
     )
+    explained.add_argument(
+        "--about",
+        metavar="SECTION",
+        help="print what the documentation says about an error, such as lazy-load",
+    )
     return parser

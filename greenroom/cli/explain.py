@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 from greenroom.errors import GreenroomError
+from greenroom.explain.page import section
 from greenroom.explain.pasted import explain_text
 from greenroom.output import Console
 
 
 def explain(_config: object, options: argparse.Namespace, console: Console) -> int:
-    """Print an explanation of each error that is known. 1 if there is none."""
+    """Print an explanation of each error that is known, or a section of the page about them. 1 if there is none."""
+    if options.about is not None:
+        print(section(options.about))
+        return 0
     if options.file is None and sys.stdin.isatty():
         console.say("paste a traceback, then Ctrl-D")
     explanations = explain_text(sys.stdin.read() if options.file is None else _text(options.file))

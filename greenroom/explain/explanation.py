@@ -6,6 +6,9 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import Final
 
+PAGE: Final = "docs/faq.md"
+"""The page that quotes the errors. `greenroom explain --about` has it where there is no checkout of greenroom."""
+
 WIDTH: Final = 100
 """Columns that the sentences of an explanation are broken at. Code is not broken."""
 
@@ -41,8 +44,18 @@ class Explanation:
                 lines += [textwrap.indent(code.strip("\n"), "    ")]
             lines.append("")
         if self.link:
-            lines.append(f"more: {self.link}")
+            lines.append(f"more: {more(self.link)}")
         return "\n".join(lines).rstrip()
+
+
+def more(link: str) -> str:
+    """A link with the command that shows the same, since another project has no page of greenroom's.
+
+    Args:
+        link: Such as `docs/faq.md#lazy-load`.
+    """
+    page, _, section = link.partition("#")
+    return f"{link}, or: greenroom explain --about {section}" if page == PAGE else link
 
 
 def _broken(text: str) -> str:

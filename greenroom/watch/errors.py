@@ -30,4 +30,6 @@ def told(what: str, why: str, fixes: Iterable[tuple[str, str]], link: str) -> st
         f"fix {number}: {words}\n{textwrap.indent(code, '    ')}"
         for number, (words, code) in enumerate(fixes, start=1)
     ]
-    return "\n\n".join([what, textwrap.fill(why, 100), *numbered, f"more: {link}"])
+    from greenroom.explain.explanation import more
+
+    return "\n\n".join([what, textwrap.fill(why, 100), *numbered, f"more: {more(link)}"])

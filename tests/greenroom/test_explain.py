@@ -7,15 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from greenroom.explain.page import anchor
 from tests.greenroom.explained import DRIVERS, TABLE, Outcome, cell, line_of, outcomes, run
 from tests.greenroom.explained_cases import CASES, Case
 
 FAQ = (Path(__file__).parents[2] / "docs" / "faq.md").read_text()
-
-
-def anchor(title: str) -> str:
-    """The anchor of a heading, as GitHub makes it."""
-    return re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-")
 
 
 SECTIONS = {
@@ -70,7 +66,8 @@ def missing_in(case: Case, outcome: Outcome) -> list[str]:
     if not text:
         missing.append("an explanation")
     if case.link:
-        if not text.rstrip().endswith(f"more: docs/faq.md#{case.link}"):
+        more = f"more: docs/faq.md#{case.link}, or: greenroom explain --about {case.link}"
+        if not text.rstrip().endswith(more):
             missing.append(case.link)
         if not case.name.startswith("swallowed") and not quoted(case.link, report):
             missing.append(f"a quote in the section {case.link} of docs/faq.md")

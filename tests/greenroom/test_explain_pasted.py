@@ -124,6 +124,19 @@ def test_command_finds_nothing(tmp_path: Path) -> None:
     assert "nothing.txt cannot be read: No such file or directory." in missing.stderr
 
 
+def test_section_of_the_page(tmp_path: Path) -> None:
+    """`--about` prints what the documentation says about an error, anywhere; a section that is not there is named with those that are."""
+    done = greenroom("--about", "lazy-load", stdin="", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("## Lazy load\n\n> `sqlalchemy.exc.MissingGreenlet: ")
+    assert "## Expired attribute" not in done.stdout
+    assert "<!--" not in done.stdout
+    unknown = greenroom("--about", "lazy", stdin="", cwd=tmp_path)
+    assert unknown.returncode == 1
+    assert "docs/faq.md has no section 'lazy'. Its sections: lazy-load, expired-attribute, " in unknown.stderr
+    assert "→ greenroom explain --about lazy-load" in unknown.stderr
+
+
 GREENLET = """\
 Traceback (most recent call last):
   File "/srv/app/database.py", line 3, in <module>

@@ -150,7 +150,7 @@ def test_that_may(client):
         "E *shop/more.py:19: return len(customer.orders)",
         "E *select(Customer).options(selectinload(Customer.orders))",
         "E *await session.refresh(customer, attribute_names=*)",
-        "E *more: docs/faq.md#lazy-load",
+        "E *more: docs/faq.md#lazy-load, or: greenroom explain --about lazy-load",
     ])  # fmt: skip
 
 

@@ -51,7 +51,7 @@ def test_next(client):
         "E *asked for on the loop that was started at tests/test_it.py:14: asyncio.run(ask()), in the thread 'MainThread'",
         "E *fix 1:*",
         "E *poolclass=NullPool)",
-        "E *more: docs/faq.md#different-loop",
+        "E *more: docs/faq.md#different-loop, or: *",
     ])  # fmt: skip
     told = {
         "asyncpg": "E *fails with “attached to a different loop”*",
