@@ -70,4 +70,10 @@ class RewindError(GreenroomError):
 
 
 class LeftoverError(RewindError):
-    """A test left a transaction open, so that it, and not the next one, fails."""
+    """A test left a transaction open, so that it, and not the next one, fails.
+
+    Attributes:
+        beyond: The test has also changed what a rewind cannot undo, so the database must be cloned afresh.
+    """
+
+    beyond: bool = False

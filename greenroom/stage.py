@@ -191,12 +191,14 @@ class Stage:
         try:
             rewound = self._clone.rewind()
             if rewound.beyond:
-                self.renew()
+                self._renew_or_give_up()
             elif rewound.connections or self._session_state.changed:
                 self.loop.dispose_engines(self.name)
-        except LeftoverError:
+        except LeftoverError as error:
             # A connection that was ended may be in a pool.
             self.loop.dispose_engines(self.name)
+            if error.beyond:
+                self._renew_or_give_up()
             raise
         except RewindError:
             # This test fails, but not the next one.
@@ -207,12 +209,17 @@ class Stage:
             self.rewinds.append(time.perf_counter() - start)
 
     def _renew_or_give_up(self) -> None:
-        """Clone the database afresh, or say that its server is gone: then there is none for the next test, either."""
+        """Clone the database afresh, or say why that cannot be: then there is none for the next test, either."""
         try:
             self.renew()
         except psycopg.Error as error:
+            what = (
+                "The database could not be cloned afresh in the middle of the run"
+                if self.server.running()
+                else "The server has ended in the middle of the run"
+            )
             raise ServerError(
-                f"The server has ended in the middle of the run ({self.server.where}): {' '.join(str(error).split())}.",
+                f"{what} ({self.server.where}): {' '.join(str(error).split())}.",
                 hint="make test-up, or: greenroom up",
             ) from None
 
@@ -242,6 +249,9 @@ class Stage:
         """Clone the database afresh under the same name. Pools that were connected to it connect anew."""
         if self._clone is not None:
             self.loop.dispose_engines(self.name)
+            if self.application.up and self._clone.others():
+                # A connection that the application keeps would be ended under its hands.
+                self.application.stop()
             self._clone.renew()
 
     @contextlib.contextmanager

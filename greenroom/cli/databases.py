@@ -33,7 +33,12 @@ def migrate(config: Config, options: argparse.Namespace, console: Console) -> in
         name = template.name_of(fingerprint.of(config, server_version=version))
         found = admin.find(name)
         if options.force and not options.status:
-            with admin.lock(name):
+            with admin.lock(name, wait=False) as free:
+                if not free:
+                    raise ServerError(
+                        f"The template {name} is in use by a run, which may have to clone it again.",
+                        hint="greenroom migrate --force, when that run has ended",
+                    )
                 admin.drop(name)
             found = None
     there = found is not None and found.complete

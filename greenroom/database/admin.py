@@ -11,7 +11,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import psycopg
 from psycopg import sql
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
 
+UNHURRIED: Final = "-c statement_timeout=0 -c idle_session_timeout=0"
+"""Options of sessions that wait and idle for as long as the run takes, whatever the server's or the role's defaults are."""
+
+
 class Admin:
     """A connection to the server's maintenance database, for commands about databases. A context manager.
 
@@ -36,7 +40,11 @@ class Admin:
     def __init__(self, url: URL) -> None:
         try:
             self._connection = psycopg.connect(
-                conninfo(url), autocommit=True, connect_timeout=10, application_name="greenroom admin"
+                conninfo(url),
+                autocommit=True,
+                connect_timeout=10,
+                application_name="greenroom admin",
+                options=f"-c lock_timeout=0 {UNHURRIED}",
             )
         except psycopg.OperationalError as error:
             raise ServerError(
@@ -195,9 +203,23 @@ class Admin:
             self._connection.execute(
                 sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(name))
             )
-        self._connection.execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-        )
+        statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        try:
+            self._connection.execute(statement)
+        except psycopg.errors.ObjectInUse:
+            if not self._end_prepared(name):
+                raise
+            self._connection.execute(statement)
+
+    def _end_prepared(self, name: str) -> int:
+        """Roll a database's prepared transactions back, which FORCE does not. Returns how many there were."""
+        with psycopg.connect(conninfo(self._url.set(database=name)), autocommit=True) as connection:
+            found = connection.execute(
+                "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+            ).fetchall()
+            for (gid,) in found:
+                connection.execute(sql.SQL("ROLLBACK PREPARED {}").format(gid))
+        return len(found)
 
     def sweep(self) -> list[str]:
         """Drop the databases of runs that are dead. Returns their names."""
@@ -205,9 +227,14 @@ class Admin:
         for database in self.databases():
             if database.kind == "run" and database.locked_in == self._url.database:
                 with self.lock(database.name, wait=False) as free:
-                    if free:
+                    if not free:
+                        continue
+                    try:
                         self.drop(database.name)
-                        dropped.append(database.name)
+                    except psycopg.errors.ObjectInUse:
+                        # Held by what FORCE does not end, such as a replication slot: no reason for not running.
+                        continue
+                    dropped.append(database.name)
         return dropped
 
     def _execute_when_free(self, statement: sql.Composed) -> None:
@@ -302,9 +329,10 @@ class Admin:
             if had and not self._connection.closed:
                 self._connection.execute(f"SELECT pg_advisory_unlock{suffix}(%s)", [key])
 
-    def hold(self, subject: str) -> None:
-        """Take a lock and keep it until this connection ends."""
-        self._connection.execute("SELECT pg_advisory_lock(%s)", [_key(subject)])
+    def hold(self, subject: str, *, shared: bool = False) -> None:
+        """Take a lock and keep it until this connection ends; see `lock`."""
+        suffix = "_shared" if shared else ""
+        self._connection.execute(f"SELECT pg_advisory_lock{suffix}(%s)", [_key(subject)])
 
 
 def _key(subject: str) -> int:

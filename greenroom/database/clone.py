@@ -46,6 +46,8 @@ class Clone:
         self._admin = Admin(server.admin)
         # Before the database is there: from its first moment on, others see that it is in use.
         self._admin.hold(name)
+        # Shared: others may clone it as well, but nobody may drop it as long as this one may have to be cloned again.
+        self._admin.hold(template, shared=True)
         self._create()
         self._rewinder = Rewinder(self._url)
 
@@ -56,6 +58,10 @@ class Clone:
     def touched(self) -> int:
         """How many tables were written to since the last rewind."""
         return self._rewinder.touched()
+
+    def others(self) -> bool:
+        """Whether anybody else is connected to the database."""
+        return self._rewinder.others()
 
     def accept_locks(self) -> None:
         """Take the advisory locks that connections hold now for granted; see `Rewinder.accept_locks`."""
@@ -77,13 +83,11 @@ class Clone:
         self._admin.close()
 
     def _create(self) -> None:
-        # Shared: others may clone it as well meanwhile, but nobody may drop it.
-        with self._admin.lock(self._template, shared=True):
-            self._admin.create(
-                self.name,
-                "run",
-                owner=self._config.role,
-                checkout=checkout.identity(self._config.root),
-                template=self._template,
-            )
+        self._admin.create(
+            self.name,
+            "run",
+            owner=self._config.role,
+            checkout=checkout.identity(self._config.root),
+            template=self._template,
+        )
         self._admin.set_for(self.name, lock_timeout=LOCK_TIMEOUT)

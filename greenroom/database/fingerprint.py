@@ -16,7 +16,7 @@ from greenroom.errors import ConfigError
 if TYPE_CHECKING:
     from greenroom.config import Config
 
-FORMAT: Final = 9
+FORMAT: Final = 10
 """Goes up when greenroom itself writes something else into a template."""
 
 

@@ -48,8 +48,8 @@ SELECT c.oid::bigint, n.nspname, c.relname, c.relkind = 'r' AS holds_rows,
  ORDER BY c.oid"""
 
 _SEQUENCES: Final = """
-SELECT c.oid::bigint, n.nspname, c.relname
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT c.oid::bigint, n.nspname, c.relname, seqcache > 1 AS cached
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence ON seqrelid = c.oid
  WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> 'greenroom'
  ORDER BY c.oid"""
 
@@ -66,7 +66,9 @@ CREATE UNLOGGED TABLE greenroom.touched (relation oid NOT NULL);
 -- Runs with the rights of its owner: the application's role cannot write to the table itself.
 CREATE FUNCTION greenroom.touch() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM greenroom.touched WHERE relation OPERATOR(pg_catalog.=) TG_RELID) THEN
+    -- A serializable transaction that has read this table could fail for what another one adds to it.
+    IF pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'serializable'
+       OR NOT EXISTS (SELECT FROM greenroom.touched WHERE relation OPERATOR(pg_catalog.=) TG_RELID) THEN
         INSERT INTO greenroom.touched VALUES (TG_RELID);
     END IF;
     RETURN NULL;
@@ -87,7 +89,10 @@ BEGIN
 END $$;
 
 -- The state of each sequence in the template.
-CREATE TABLE greenroom.sequences (sequence oid PRIMARY KEY, last_value bigint, is_called boolean NOT NULL);
+CREATE TABLE greenroom.sequences (
+    sequence oid PRIMARY KEY, last_value bigint, is_called boolean NOT NULL,
+    cached boolean NOT NULL  -- a connection keeps some of its values, and hands them out whatever becomes of it
+);
 
 -- What can be changed without a trigger's notice: the database itself, settings of it and of its role, and large objects.
 CREATE FUNCTION greenroom.surroundings() RETURNS text LANGUAGE sql STABLE AS $$
@@ -124,6 +129,9 @@ DECLARE
     here CONSTANT oid := (SELECT oid FROM pg_database WHERE datname = current_database());
     dirty oid[];
     leftovers jsonb;
+    these bigint;
+    deleted bigint := 0;
+    cached boolean;
 BEGIN
     SELECT jsonb_agg(jsonb_build_object(
                'pid', pid, 'state', state, 'query', query,
@@ -143,29 +151,39 @@ BEGIN
     IF leftovers IS NOT NULL THEN
         RETURN jsonb_build_object('leftovers', leftovers);
     END IF;
-    SELECT array_agg(DISTINCT relation) INTO dirty FROM greenroom.touched;
+    -- In one statement: what a task that still runs notes after it is the next rewind's.
+    WITH noted AS (DELETE FROM greenroom.touched RETURNING relation) SELECT array_agg(DISTINCT relation) INTO dirty FROM noted;
     IF dirty && ARRAY[{beyond}]::oid[] OR surroundings IS DISTINCT FROM greenroom.surroundings() THEN
         RETURN '{{"beyond": true}}';
     END IF;
     IF dirty IS NOT NULL THEN
-{tables}        DELETE FROM greenroom.touched;
+{tables}    END IF;
+    SELECT bool_or(CASE WHEN setval(sequence::regclass, coalesce(last_value, start), is_called) IS NOT NULL THEN moved END)
+      INTO cached FROM ({sequences}) AS changed;
+    IF cached OR 1 = ANY (dirty) OR deleted > {many} THEN
+        RETURN jsonb_build_object(
+            'connections', coalesce(cached OR 1 = ANY (dirty), false), 'vacuum', deleted > {many});
     END IF;
-    PERFORM setval(sequence::regclass, coalesce(last_value, start), is_called) FROM ({sequences}) AS changed;
-    RETURN CASE WHEN 1 = ANY (dirty) THEN '{{"connections": true}}' END;
+    RETURN NULL;
 END $rewind$;
 """
 
 _CHANGED_SEQUENCES: Final = """
-        SELECT s.sequence, s.last_value, s.is_called, NULL::bigint AS start
+        SELECT s.sequence, s.last_value, s.is_called, NULL::bigint AS start, s.cached AS moved
           FROM greenroom.sequences AS s, pg_get_sequence_data(s.sequence::regclass) AS now
          WHERE (now.last_value, now.is_called) IS DISTINCT FROM (s.last_value, s.is_called)"""
 
 # Before 18, a sequence that was set but not called looks the same to a function as one that is new; so those that the
 # template has not called are set each time.
 _CHANGED_SEQUENCES_BEFORE_18: Final = """
-        SELECT s.sequence, s.last_value, s.is_called, q.seqstart AS start
+        SELECT s.sequence, s.last_value, s.is_called, q.seqstart AS start,
+               s.cached AND pg_sequence_last_value(s.sequence::regclass) IS NOT NULL AS moved
           FROM greenroom.sequences AS s JOIN pg_sequence AS q ON q.seqrelid = s.sequence
          WHERE NOT s.is_called OR pg_sequence_last_value(s.sequence::regclass) IS DISTINCT FROM s.last_value"""
+
+
+_MANY: Final = 10_000
+"""Rows deleted by one rewind from which on their space should be had back at once."""
 
 
 def prepare(url: URL) -> None:
@@ -208,14 +226,14 @@ def _prepare(connection: psycopg.Connection[Any]) -> None:
             )
     for row in sequences:
         connection.execute(
-            sql.SQL("INSERT INTO greenroom.sequences SELECT {}, last_value, is_called FROM {}").format(
-                row["oid"], sql.Identifier(row["nspname"], row["relname"])
+            sql.SQL("INSERT INTO greenroom.sequences SELECT {}, last_value, is_called, {} FROM {}").format(
+                row["oid"], row["cached"], sql.Identifier(row["nspname"], row["relname"])
             )
         )
     changed = _CHANGED_SEQUENCES if connection.info.server_version >= 180000 else _CHANGED_SEQUENCES_BEFORE_18
     connection.execute(
         sql.SQL(_REWIND).format(
-            beyond=listed(beyond), tables=in_groups(statements), sequences=sql.SQL(changed)
+            beyond=listed(beyond), tables=in_groups(statements), sequences=sql.SQL(changed), many=_MANY
         )
     )
     connection.execute(_EVENT_TRIGGERS)

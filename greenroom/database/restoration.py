@@ -50,11 +50,12 @@ def _seeded(row: dict[str, Any], names: list[str]) -> sql.Composed:
 def restoration(table: sql.Identifier, row: dict[str, Any], seed: sql.Identifier | None) -> sql.Composed:
     """The statements of the rewind for one table: executed if it, or a table that it inherits from, was noted."""
     if seed is None:
-        restore = sql.SQL("DELETE FROM ONLY {};").format(table)
+        restore = sql.SQL(_EMPTY).format(table=table, counted=_COUNTED)
     else:
         restore = sql.SQL(_RESTORE_SEEDS if row["key"] else _REPLACE_ROWS).format(
             table=table,
             seed=seed,
+            counted=_COUNTED,
             columns=_list("{}", row["columns"]),
             values=_seeded(row, row["columns"]),
             same_row=sql.SQL("ROW({})::record OPERATOR(pg_catalog.*=) ROW({})::record").format(
@@ -86,16 +87,20 @@ def in_groups(statements: list[tuple[list[int], sql.Composed]]) -> sql.Composed:
     )
 
 
+_COUNTED: Final = sql.SQL("GET DIAGNOSTICS these = ROW_COUNT; deleted := deleted + these;")
+
+_EMPTY: Final = "DELETE FROM ONLY {table}; {counted}"
+
 # What is as in the template stays where it is. *= compares the stored images, so it does for types without an = as well.
 _RESTORE_SEEDS: Final = """
             DELETE FROM ONLY {table} AS found
-             WHERE NOT EXISTS (SELECT FROM {seed} AS seed WHERE {same_key} AND {same_row});
+             WHERE NOT EXISTS (SELECT FROM {seed} AS seed WHERE {same_key} AND {same_row}); {counted}
             INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {seed} AS seed
              WHERE NOT EXISTS (SELECT FROM ONLY {table} AS found WHERE {same_key});
         """
 
 _REPLACE_ROWS: Final = """
-            DELETE FROM ONLY {table};
+            DELETE FROM ONLY {table}; {counted}
             INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {seed} AS seed;
         """
 

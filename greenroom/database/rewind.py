@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql
 
+from greenroom.database.admin import UNHURRIED
 from greenroom.database.restoration import TEXT
 from greenroom.errors import LeftoverError, RewindError
 from greenroom.urls import conninfo
@@ -34,10 +35,12 @@ class Rewound:
         beyond: Something was changed that a rewind cannot undo, such as the schema, and nothing was rewound: the
             database must be cloned afresh.
         connections: A connection keeps something for the next test, such as a temporary table, and should be closed.
+        vacuum: It deleted so many rows that their space should be had back soon.
     """
 
     beyond: bool = False
     connections: bool = False
+    vacuum: bool = False
 
 
 class Rewinder:
@@ -53,7 +56,7 @@ class Rewinder:
             autocommit=True,
             application_name="greenroom rewind",
             # Foreign keys and triggers do not fire, and what this connection deletes is not noted.
-            options=f"-c session_replication_role=replica -c greenroom.rewinding=1 -c lock_timeout=5s {TEXT}",
+            options=f"-c session_replication_role=replica -c greenroom.rewinding=1 -c lock_timeout=5s {UNHURRIED} {TEXT}",
         )
         row = self._connection.execute("SELECT greenroom.surroundings()").fetchone()
         assert row is not None
@@ -67,7 +70,7 @@ class Rewinder:
 
         Raises:
             LeftoverError: A connection was in a transaction, which was ended after `PATIENCE` seconds. The database
-                is rewound all the same.
+                is rewound all the same, unless the error says that it was changed beyond that.
             RewindError: The database could not be rewound.
         """
         end = time.monotonic() + PATIENCE
@@ -83,15 +86,25 @@ class Rewinder:
             time.sleep(0.005)  # until it is asked again: what is about to end takes a moment
         rewound = Rewound(**found)
         if not rewound.beyond:
-            self._vacuum_now_and_then()
+            self._vacuum_now_and_then(now=rewound.vacuum)
         if ended:
-            raise LeftoverError(_leftover_message(list(ended.values())), hint=_LEFTOVER_HINT)
+            error = LeftoverError(_leftover_message(list(ended.values())), hint=_LEFTOVER_HINT)
+            error.beyond = rewound.beyond
+            raise error
         return rewound
 
     def touched(self) -> int:
         """How many tables were written to since the last rewind, in transactions that have ended."""
         row = self._connection.execute("SELECT count(DISTINCT relation) FROM greenroom.touched").fetchone()
         return row[0] if row else 0
+
+    def others(self) -> bool:
+        """Whether anybody else is connected to the database."""
+        row = self._connection.execute(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND backend_type = 'client backend')"
+        ).fetchone()
+        return bool(row and row[0])
 
     def accept_locks(self) -> None:
         """Take the advisory locks that connections hold now for granted: the application keeps them on purpose."""
@@ -121,9 +134,9 @@ class Rewinder:
             else:
                 self._connection.execute("SELECT pg_terminate_backend(%s)", [left["pid"]])
 
-    def _vacuum_now_and_then(self) -> None:
+    def _vacuum_now_and_then(self, *, now: bool) -> None:
         self._since_vacuum += 1
-        if self._since_vacuum < _VACUUM_EVERY:
+        if self._since_vacuum < _VACUUM_EVERY and not now:
             return
         self._since_vacuum = 0
         rows = self._connection.execute(

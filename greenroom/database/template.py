@@ -45,14 +45,21 @@ def ensure(config: Config, server: Server, say: Say) -> str:
         found = admin.find(name)
         if found and found.complete:
             return name
-        with admin.lock(name, wait=False) as had:
-            if had:
-                _build(config, server, admin, name, say)
-                return name
-        say("another run is building the template; waiting for it …")
-        with admin.lock(name):
-            _build(config, server, admin, name, say)
-    return name
+        waits = False
+        while True:
+            with admin.lock(name, wait=False) as had:
+                if had:
+                    _build(config, server, admin, name, say)
+                    return name
+            if not waits:
+                say("another run is building the template; waiting for it …")
+                waits = True
+            # Shared, as those hold it who have cloned it.
+            with admin.lock(name, shared=True):
+                found = admin.find(name)
+                if found and found.complete:
+                    return name
+            # Whoever was building it has failed.
 
 
 def app_url(config: Config, server: Server, database: str) -> URL:

@@ -141,7 +141,8 @@ class Instance:
 
     def remove(self) -> bool:
         """Stop the server if it runs, and remove its folder. True if there was anything."""
-        if not self.folder.exists():
+        if not self.folder.exists() or (self.pid is None and self.answers()):
+            # The latter runs where its process cannot be seen, such as in a container that shares this memory.
             return False
         with contextlib.suppress(FileNotFoundError), self._locked():
             if self.pid is not None:

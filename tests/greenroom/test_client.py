@@ -221,6 +221,42 @@ def test_lifespan_that_writes(project: Project) -> None:
     assert "so it is started for each test" in result.stderr.str()
 
 
+def test_connection_that_the_application_keeps(project: Project) -> None:
+    """Where a test has changed the schema, an application that keeps a connection is shut down before its database goes."""
+    project.replace(
+        "shop/main.py",
+        '    events.append("up")\n',
+        """    events.append("up")
+    from sqlalchemy import text
+    app.state.leader = leader = await engine.connect()
+    await leader.execute(text("SELECT pg_advisory_lock(1)"))
+    await leader.commit()
+""",
+    )
+    project.replace(
+        "shop/main.py",
+        "    await engine.dispose()\n",
+        '    await leader.execute(text("SELECT pg_advisory_unlock(1)"))\n    await leader.close()\n    await engine.dispose()\n',
+    )
+    project.passes("""
+        from shop.main import app, events
+        from sqlalchemy import text
+
+        def test_first(client, session):
+            session.execute(text("CREATE TABLE scratch ()"))
+            session.commit()
+            assert events == ["up"]
+
+        def test_second(client, run):
+            assert events == ["up", "down", "up"]
+            assert run(app.state.leader.scalar(text("SELECT 1"))) == 1
+            run(app.state.leader.commit())
+
+        def test_third(client):
+            assert events == ["up", "down", "up"]
+        """)
+
+
 @pytest.mark.parametrize("how", ["client", "with"])
 def test_startup_failure(project: Project, how: str) -> None:
     """An application that fails to start up fails the test with its own exception and traceback."""

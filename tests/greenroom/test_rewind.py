@@ -195,6 +195,74 @@ def test_transaction_left_open(project: Project) -> None:
     ])  # fmt: skip
 
 
+def test_schema_changed_and_transaction_left_open(project: Project) -> None:
+    """A test that has changed the schema, and left a transaction open as well, fails, and the next one has a fresh clone."""
+    project.write(
+        "tests/test_it.py",
+        CHECK
+        + """
+    connections = []
+
+    def test_both(session, engine):
+        session.execute(text("CREATE TABLE scratch AS SELECT 1"))
+        session.execute(text("INSERT INTO customers (name) VALUES ('a')"))
+        session.commit()
+        connections.append(engine.connect())
+        connections[0].execute(text("SELECT 1"))
+
+    def test_after():
+        pass
+    """,
+    )
+    result = project.pytest("-W", "ignore::pytest.PytestUnraisableExceptionWarning")
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*The test left a transaction open*"])
+
+
+def test_sequence_with_a_cache(project: Project) -> None:
+    """A connection that has values of a sequence in advance does not hand them out in the next test."""
+    seed = project.root / "seed.sql"
+    seed.write_text(f"{seed.read_text()}\nCREATE SEQUENCE numbers CACHE 10;\n")
+    project.passes("""
+        import pytest
+        from sqlalchemy import text
+
+        @pytest.mark.parametrize("attempt", range(3))
+        def test_it(session, client, run, attempt):
+            from shop.main import engine
+
+            async def drawn():
+                async with engine.begin() as connection:
+                    return await connection.scalar(text("SELECT nextval('numbers')"))
+
+            assert run(drawn()) == 1
+            assert session.scalar(text("SELECT nextval('numbers')")) == 11
+            session.commit()
+        """)
+
+
+def test_serializable_transactions(project: Project) -> None:
+    """Two serializable transactions that write to tables of their own do not fail for what greenroom notes of them."""
+    project.passes("""
+        from sqlalchemy import create_engine, text
+
+        def test_it(sync_database_url):
+            engine = create_engine(sync_database_url, isolation_level="SERIALIZABLE")
+            with engine.connect() as one, engine.connect() as other:
+                one.execute(text("SELECT 1"))
+                other.execute(text("SELECT 1"))
+                one.execute(text("INSERT INTO customers (name) VALUES ('a')"))
+                other.execute(text("INSERT INTO countries (code, name) VALUES ('SE', 'Sweden')"))
+                one.commit()
+                other.commit()
+            engine.dispose()
+
+        def test_after(session):
+            assert session.scalar(text("SELECT count(*) FROM customers")) == 0
+            assert session.scalar(text("SELECT count(*) FROM countries")) == 3
+        """)
+
+
 def test_work_that_is_about_to_end(project: Project) -> None:
     """A task that the test did not wait for gets a moment to finish its transaction."""
     project.passes("""

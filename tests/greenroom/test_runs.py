@@ -8,10 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import make_url
 
@@ -223,15 +225,16 @@ def test_database_is_dropped_after_failures(project: Project) -> None:
     assert databases(project) == []
 
 
-def waiting(project: Project) -> subprocess.Popen[str]:
-    """A pytest whose test is in the middle of something."""
+def waiting(project: Project, before: str = "") -> subprocess.Popen[str]:
+    """A pytest whose test is in the middle of something, and has done something before."""
     project.write(
         "tests/test_it.py",
-        """
+        f"""
         import pathlib, time
 
         def test_long(client, session):
             client.post("/customers/a")
+            {textwrap.indent(textwrap.dedent(before), " " * 12).strip()}
             pathlib.Path("here").touch()
             time.sleep(60)
         """,
@@ -277,6 +280,46 @@ def test_killed_run_on_a_shared_server(project: Project) -> None:
         output, _ = alive.communicate(timeout=20)
     assert alive.returncode == 2, output
     assert databases(project) == []
+
+
+def test_killed_run_with_a_prepared_transaction(project: Project) -> None:
+    """What a run that was killed has prepared and not committed keeps no other run from dropping its database."""
+    kill(
+        waiting(
+            project,
+            before="""
+            from sqlalchemy import text
+            session.execute(text("INSERT INTO customers (name) VALUES ('b')"))
+            session.execute(text("PREPARE TRANSACTION 'left behind'"))
+            """,
+        )
+    )
+    assert len(databases(project)) == 1
+    project.write("tests/test_it.py", THREE_TESTS)
+    # The server sees that a connection is gone a moment after its process is.
+    end = time.monotonic() + 20
+    while databases(project) and time.monotonic() < end:
+        project.pytest().assert_outcomes(passed=6)
+    assert databases(project) == []
+
+
+def test_template_in_use(project: Project, server_url: str) -> None:
+    """As long as a run lives, its template is neither made anew nor dropped for newer ones: it may clone it again."""
+    alive = waiting(project)
+    try:
+        used = project.template()
+        forced = project.greenroom("migrate", "--force")
+        assert forced.returncode == 1
+        assert f"The template {used} is in use by a run" in forced.stderr
+        for number in range(5):
+            project.write("shop/more.py", f"# {number}\n")
+            assert project.greenroom("migrate").returncode == 0
+        with psycopg.connect(server_url) as connection:
+            assert connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [used]).fetchone()
+    finally:
+        os.killpg(alive.pid, signal.SIGINT)
+        output, _ = alive.communicate(timeout=20)
+    assert alive.returncode == 2, output
 
 
 def test_killed_run_with_its_own_server(embedded_project: Project, runtime: Path) -> None:
