@@ -48,6 +48,8 @@ EMPTY: Final = Suite("pytest itself: an empty test", "empty")
 SUITES: Final = (
     GREENROOM,
     Suite("pytest-asyncio, one loop, savepoints", "asyncio_savepoints", ("pytest_asyncio.plugin",)),
+    Suite("pytest-asyncio, one loop, pool, DELETE from all", "asyncio_pool", ("pytest_asyncio.plugin",)),
+    Suite("TestClient entered once, pool, DELETE from all", "testclient_once"),
     Suite("AsyncToSync session wrapper (asyncpg does not run)", "wrapper"),
     Suite(
         "pytest-asyncio, loop per test, NullPool",

@@ -149,6 +149,8 @@ class Admin:
             )
             self._comment(unnamed, mark)
             self._made[name] = (row[1], mark)
+            if template is not None:
+                self._copy_settings(template, unnamed)
             self._execute_when_free(
                 sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
                     sql.Identifier(unnamed), sql.Identifier(name)
@@ -188,6 +190,24 @@ class Admin:
                     sql.Identifier(name), sql.Identifier(setting), value
                 )
             )
+
+    def _copy_settings(self, template: str, name: str) -> None:
+        """Give a clone the settings that the migrations gave the template with ALTER DATABASE, which are not copied with it."""
+        rows = self._connection.execute(
+            "SELECT unnest(setconfig) FROM pg_db_role_setting JOIN pg_database AS d ON d.oid = setdatabase"
+            " WHERE setrole = 0 AND datname = %s",
+            [template],
+        ).fetchall()
+        for (text,) in rows:
+            setting, _, value = text.partition("=")
+            with self._connection.transaction():
+                # A list such as search_path is written as one string; as the current value it is a list again.
+                self._connection.execute("SELECT set_config(%s, %s, true)", [setting, value])
+                self._connection.execute(
+                    sql.SQL("ALTER DATABASE {} SET {} FROM CURRENT").format(
+                        sql.Identifier(name), sql.Identifier(*setting.split("."))
+                    )
+                )
 
     def drop(self, name: str) -> None:
         """Drop a database of greenroom's, ending the connections to it.

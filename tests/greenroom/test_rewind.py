@@ -241,6 +241,32 @@ def test_sequence_with_a_cache(project: Project) -> None:
         """)
 
 
+def test_settings_of_the_migrations(project: Project) -> None:
+    """What the migrations set for the database holds in its clones, also in one that is made in the middle of the run."""
+    seed = project.root / "seed.sql"
+    settings = (
+        'search_path TO "a, b", public',
+        "TimeZone TO ''Europe/Paris''",
+        "default_transaction_isolation TO serializable",
+    )
+    statements = "".join(
+        f"EXECUTE format('ALTER DATABASE %I SET {setting}', current_database());" for setting in settings
+    )
+    seed.write_text(f"{seed.read_text()}\nDO $$ BEGIN {statements} END $$;\n")
+    project.passes("""
+        import pytest
+        from sqlalchemy import text
+
+        @pytest.mark.parametrize("attempt", range(2))
+        def test_it(session, attempt):
+            assert session.scalar(text("SHOW search_path")) == '"a, b", public'
+            assert session.scalar(text("SHOW TimeZone")) == "Europe/Paris"
+            assert session.scalar(text("SHOW transaction_isolation")) == "serializable"
+            session.execute(text("CREATE TABLE scratch ()"))
+            session.commit()
+        """)
+
+
 def test_serializable_transactions(project: Project) -> None:
     """Two serializable transactions that write to tables of their own do not fail for what greenroom notes of them."""
     project.passes("""

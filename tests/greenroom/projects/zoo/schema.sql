@@ -35,7 +35,7 @@ INSERT INTO typed VALUES ('wild', 'Ab', '{wild,calm}', ('a "b", c', NULL)), ('ca
 CREATE TABLE typed_without_key (code citext, place place[]);
 ALTER TABLE typed ADD COLUMN at moment DEFAULT '2024-02-03 04:05:06.789+07', ADD COLUMN visit visit;
 UPDATE typed SET visit = ('2024-07-01Z', '1 day -00:00:01', 0.1 + 0.2::float8, '\x00ff');
--- A clone does not have it: what is copied as text must be the same in both.
+-- What is copied as text must be the same whatever the database's settings are.
 DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET DateStyle TO ''SQL, DMY''', current_database()); END $$;
 INSERT INTO typed_without_key VALUES ('A', ARRAY[ROW('x', 1), NULL]::place[]), ('a', NULL);
 CREATE TABLE seeded_without_key (word text);
