@@ -1,12 +1,15 @@
 """A traceback as text, from a log or a CI job, in the form that failures are recognised in.
 
 It may be Python's own, with its chains and groups, or pytest's (`--tb=short`, `long` or `native`), with or without colours
-and the prefixes that CI and Compose put before each line.
+and the prefixes that CI and Compose put before each line. Python's own may have any prefix, and may be a string in a log of
+JSON objects.
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -16,10 +19,21 @@ from greenroom.explain.failure import Failure, Frame
 
 _COLOUR: Final = re.compile(r"\x1b\[[\d;]*m")
 _PREFIX: Final = re.compile(
-    r"^(?:[\w.-]+ +\| )?"  # docker compose logs
-    r"(?:[\w-]+\t[\w -]+\t)?"  # gh run view --log
-    r"(?:\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)? ?)?"  # GitHub, GitLab, Docker
+    r"^(?:[\w.-]+ +\| "  # docker compose logs
+    r"|\[[\w./-]+\] "  # kubectl logs --prefix
+    r"|[^\t\n]+\t[^\t\n]+\t(?=\d{4}-)"  # gh run view --log: the names of a job and a step
+    r"|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)? ?"  # GitHub, GitLab, Docker, Kubernetes
+    r"(?:[0-9a-f]{2}[OE](?:[+ ]|$)|std(?:out|err) [FP](?: |$))?"  # the stream, in GitLab's files and in Kubernetes'
+    r")+"
 )
+_HEADER: Final = re.compile(
+    r"^(.*?)(?: *[|+] )*(?:Exception Group )?Traceback \(most recent call last\):\s*$"
+)
+# A traceback within a string, which ends at the next quote that is not escaped.
+_ESCAPED: Final = re.compile(
+    r"Traceback \(most recent call last\):\\+n(?:(?=.*?File \\+\")(?:[^\"\\]|\\.)*|(?:[^'\\]|\\.)*)"
+)
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
 _GROUP: Final = re.compile(r"^\s*(?:\| |\+-\+-|\+-)(?:[-+\d. ]*$)?")
 _PYTHON: Final = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?$')
 _SHORT: Final = re.compile(r"^(?P<file>[^\s:][^:]*\.(?:py|pyx)|<[\w ]+>):(?P<line>\d+): in (?P<function>.+)$")
@@ -63,12 +77,49 @@ def explain_text(text: str) -> list[Explanation]:
 def read(text: str) -> list[list[Failure]]:
     """The errors of a text, each with those that it was raised from, the outermost first as in `chain`."""
     reader = _Reader()
-    for raw in text.splitlines():
-        line = _COLOUR.sub("", raw)
-        prefix = _PREFIX.match(line)
-        reader.feed(_GROUP.sub("", line[prefix.end() :] if prefix else line))
+    for line in _lines(text):
+        reader.feed(line)
     reader.end_of_chain()
     return reader.chains
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines of a text without what a log, a terminal or a page has put before them."""
+    around, within = re.compile(""), False
+    for raw in textwrap.dedent(text).splitlines():
+        line = _COLOUR.sub("", raw)
+        if _ESCAPED.search(line):
+            # The blank lines end what stood before, and the last message of the string.
+            for escaped in _ESCAPED.findall(line):
+                yield from ("", *_lines(_unescaped(escaped)), "")
+            continue
+        line = _PREFIX.sub("", line)
+        if header := _HEADER.match(line):
+            around, within = _like(header[1]), False
+        elif around.match(line):
+            within = True
+        elif within and line.strip():
+            # What has another beginning is no line of the message before it.
+            yield ""
+            within = False
+        yield _GROUP.sub("", around.sub("", line, count=1))
+
+
+def _like(prefix: str) -> re.Pattern[str]:
+    """What stands before the other lines of a traceback, from what stands before its first: other numbers, the same text."""
+    if not prefix.strip():
+        return re.compile(f"^{prefix}")
+    alike = re.sub(r"\d+", r"\\d+", re.escape(prefix.rstrip()))
+    # Spaces at the end of a line are often not kept.
+    return re.compile(f"^{alike} {{0,{len(prefix) - len(prefix.rstrip())}}}")
+
+
+def _unescaped(text: str) -> str:
+    """A string as JSON and Python write it, one level of backslashes taken away."""
+    plain = {"n": "\n", "r": "\r", "t": "\t"}
+    return _ESCAPE.sub(
+        lambda found: chr(int(found[1], 16)) if found[1] else plain.get(found[2], found[2]), text
+    )
 
 
 class _Reader:
@@ -98,7 +149,7 @@ class _Reader:
         if line.strip() in _CHAINED:
             self._end()
             self._linked = True
-        elif line.lstrip().startswith("Traceback (most recent call last)"):
+        elif _HEADER.match(line):
             self._begin()
         elif frame := _PYTHON.match(line) or _SHORT.match(line):
             if self._kind:

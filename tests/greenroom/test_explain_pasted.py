@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,7 +40,14 @@ PREFIXES = {
     "as it is": "",
     "GitHub": "2026-11-23T03:00:00.1234567Z ",
     "gh run view": "test\tRun the suite\t2026-11-23T03:00:00.1234567Z ",
+    "gh run view, a matrix": "embedded, Python 3.13 / suite\tRun make test\t2026-11-23T03:00:00.1234567Z ",
+    "gh run view, a reusable workflow": "docker / shard 1/4 (3.12)\tUNKNOWN STEP\t2026-11-23T03:00:00.1234567Z ",
+    "GitLab": "2026-11-23T03:00:00.123456Z 01E ",
     "Compose": "tests-1  | ",
+    "Compose on GitHub": "2026-11-23T03:00:00.1234567Z tests-1  | ",
+    "Kubernetes": "2026-11-23T03:00:00.123456789Z stderr F ",
+    "kubectl": "[pod/api-5d4f/api] ",
+    "an indented block": "    ",
 }
 
 
@@ -88,6 +97,57 @@ def test_group() -> None:
     (explanation,) = explain_text(text)
     assert explanation.title.startswith("RuntimeError: a loop was started")
     assert re.search(r"test_explain_pasted\.py:\d+$", explanation.where)
+
+
+def prefixed(prefix: str) -> Callable[[str], str]:
+    """Puts a prefix before each line."""
+    return lambda text: "".join(f"{prefix}{line}\n" for line in text.splitlines())
+
+
+def counted(text: str) -> str:
+    """Each line at a time of its own, as systemd's journal has it, and without spaces at its end."""
+    return "".join(
+        f"Nov 23 03:00:{second:02} api-1 uvicorn[815]: {line}".rstrip() + "\n"
+        for second, line in enumerate(text.splitlines())
+    )
+
+
+def logged(text: str) -> str:
+    """A log of JSON objects, such as structlog's and Google's, with others around it."""
+    event = json.dumps({"event": 'failed in "get"', "exception": text, "level": "error"})
+    return f'{{"event": "before"}}\n{event}\n{{"event": "Exception: after"}}\n'
+
+
+def told(text: str) -> list[tuple[str, str, str]]:
+    """The explanations of a text, without what they advise."""
+    return [
+        (explanation.title, explanation.what, explanation.where.rpartition("/")[2])
+        for explanation in explain_text(text)
+    ]
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "the journal": counted,
+    "stern": prefixed("api-5d4f › api "),
+    "YAML": lambda text: f"logs:\n  - log: |\n{prefixed(' ' * 6)(text)}status: failed\n",
+    "Markdown's quote": lambda text: f"It says:\n\n{prefixed('> ')(text)}\nWhat is that?\n",
+    "only the first line has it": lambda text: f"2026-11-23 03:00:00,123 ERROR app {text}",
+    "JSON": logged,
+    "JSON in JSON": lambda text: json.dumps({"log": logged(text), "stream": "stderr"}) + "\n",
+    "JSON on GitHub": lambda text: prefixed("2026-11-23T03:00:00.1234567Z ")(logged(text)),
+    "Python's repr": lambda text: f"exception={text!r} level='error'\n",
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+def test_forms(form: Callable[[str], str]) -> None:
+    """Python's own traceback is read whatever stands before its lines, and as a string in a log: it says the same."""
+    group = "".join(traceback.format_exception(raised()))
+    for text in (GREENLET, CHAIN, group):
+        assert len(told(text)) == 1
+        assert told(form(text)) == told(text), form(text)
+    # One after the other, each with what was around it.
+    assert told(form(CHAIN) + GREENLET + form(group)) == [*told(CHAIN), *told(GREENLET), *told(group)]
 
 
 def greenroom(*arguments: str, stdin: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -144,6 +204,25 @@ Traceback (most recent call last):
   File "/usr/lib/python3.13/site-packages/sqlalchemy/ext/asyncio/__init__.py", line 10, in <module>
     from .engine import async_engine_from_config as async_engine_from_config
 ImportError: The SQLAlchemy asyncio module requires that the Python 'greenlet' library is installed.  In order to ensure this dependency is available, use the 'sqlalchemy[asyncio]' install target:  'pip install sqlalchemy[asyncio]'
+"""
+
+
+CHAIN = """\
+Traceback (most recent call last):
+  File "/srv/app/tasks.py", line 8, in run
+    job()
+LookupError: it's "unknown"
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "/srv/app/tasks.py", line 11, in run
+    asyncio.run(notify())
+    ~~~~~~~~~~~^^^^^^^^^^
+  File "/usr/lib/python3.13/asyncio/runners.py", line 191, in run
+    raise RuntimeError(
+        "asyncio.run() cannot be called from a running event loop")
+RuntimeError: asyncio.run() cannot be called from a running event loop
 """
 
 
