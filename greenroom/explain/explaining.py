@@ -40,6 +40,7 @@ RECOGNISERS: Final[tuple[Recogniser, ...]] = (
     pools.collected,
     lifespans.never_entered,
     coroutines.used_unawaited,
+    coroutines.asserted,
     coroutines.never_awaited,
     coroutines.test_not_run,
     coroutines.fixture_not_run,

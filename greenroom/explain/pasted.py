@@ -54,6 +54,8 @@ _RULE: Final = re.compile(r"^[-=_+~ |]{4,}|^[=_-]{3,} .* [=_-]{3,}$")
 _FAILED: Final = re.compile(
     r"async def functions are not natively supported\.|'.*' requested an async fixture '"
 )
+# The same of an assertion, whose text it knows well.
+_ASSERTED: Final = re.compile(r"assert .*<coroutine object ")
 _MARKS: Final = re.compile(r"^(\s*)([~^]+)\s*$")
 
 
@@ -222,14 +224,23 @@ class _Reader:
             # pytest prints what pytest.fail() was given without the exception's name.
             self._begin()
             self._kind, self._message, self._open = "Failed", [stated], True
+        elif stated != line and _ASSERTED.match(stated):
+            if self._kind:
+                self._begin()
+            self._kind, self._message, self._open = "AssertionError", [stated], True
         elif raised := _RAISED.match(stated):
             if self._kind:
                 self._begin()
             self._kind, self._message, self._open = raised["kind"], [raised["message"] or ""], True
         elif self._frames and not self._kind and line.strip():
             self._source_of_last(line)
+        elif self._kind.endswith("Warning") and not self._message[1:] and line.startswith("  "):
+            # Below a warning stands the line that it names.
+            self._source_of_last(line)
 
     def _source_of_last(self, line: str) -> None:
+        if not self._frames:
+            return
         last = self._frames[-1]
         marks = _MARKS.match(line)
         if not last.text:

@@ -18,11 +18,13 @@ class Assignment(NamedTuple):
         line: The number of the line.
         value: What stands on the right, its white space straightened.
         parameter: The name is a parameter of the function: its value comes from the caller.
+        iterated: The name is the variable of a loop: its value is one of what stands on the right.
     """
 
     line: int
     value: str
     parameter: bool = False
+    iterated: bool = False
 
 
 def expression(entry: TracebackType) -> str:
@@ -60,14 +62,19 @@ def assigned(code: CodeType, name: str, before: int) -> Assignment | None:
     bound = sum(
         isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store) for node in above
     )
-    values = [value for node in above if (value := _value_for(node, name)) is not None]
+    values = [(node, value) for node in above if (value := _value_for(node, name)) is not None]
     arguments = function.args
     parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     if any(parameter.arg == name for parameter in parameters):
         return None if bound else Assignment(function.lineno, "", parameter=True)
     if bound != 1 or len(values) != 1:
         return None
-    return Assignment(values[0].lineno, " ".join(ast.unparse(values[0]).split()))
+    node, value = values[0]
+    return Assignment(
+        value.lineno,
+        " ".join(ast.unparse(value).split()),
+        iterated=isinstance(node, ast.For | ast.AsyncFor),
+    )
 
 
 def _function(code: CodeType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:

@@ -293,7 +293,10 @@ CASES: Final = (
         "coroutine_used",
         "'coroutine' object has no attribute 'name'",
         "never-awaited",
-        ("`provider_named()` (defined at vault/service.py:12)", "run(provider_named(…))"),
+        (
+            "`provider_named()` (defined at vault/service.py:12)",
+            "found = run(service.provider_named(async_session, 'a'))",
+        ),
     ),
     Case(
         "coroutine_subscripted",
@@ -302,10 +305,35 @@ CASES: Final = (
         ("`provider_named()`",),
     ),
     Case(
+        "coroutine_of_a_session",
+        "'coroutine' object has no attribute 'scalars'",
+        "never-awaited",
+        ("of `AsyncSession.execute()`, which has not run", "result = run(async_session.execute(query))"),
+    ),
+    Case(
+        "coroutine_of_a_local_function",
+        "'coroutine' object has no attribute 'upper'",
+        "never-awaited",
+        ("`name()` (defined at tests/test_coroutines.py:", "found = run(name())"),
+    ),
+    Case(
+        "coroutine_compared",
+        "assert <coroutine object create at 0x.*> == 'a'",
+        "never-awaited",
+        ("`create()` (defined at vault/service.py:38)", 'result = run(service.create(async_session, "a"))'),
+    ),
+    Case(
         "never_awaited",
         "coroutine 'create' was never awaited",
         "never-awaited",
         ("vault/service.py:38",),
+        None,
+    ),
+    Case(
+        "commit_never_awaited",
+        "coroutine 'AsyncSession.commit' was never awaited",
+        "never-awaited",
+        ("await session.commit(…)",),
         None,
     ),
     Case(

@@ -161,6 +161,44 @@ def _a_library_that_forgets_a_coroutine() -> None:
 
 
 @alike
+def _a_session_that_a_library_does_not_close() -> None:
+    warnings.warn("coroutine 'AsyncSession.close' was never awaited", RuntimeWarning, stacklevel=2)
+
+
+@alike
+def _a_commit_that_a_warning_by_hand_speaks_of() -> None:
+    warnings.warn("coroutine 'AsyncSession.commit' was never awaited", RuntimeWarning, stacklevel=2)
+
+
+async def _nothing() -> None: ...
+
+
+@alike
+def _two_coroutines_that_are_compared() -> None:
+    with contextlib.closing(_nothing()) as one, contextlib.closing(_nothing()) as other:
+        assert one == other
+
+
+@alike
+def _a_coroutine_that_has_run_and_is_compared() -> None:
+    coroutine: Any = _nothing()
+    asyncio.run(coroutine)
+    assert coroutine == 1
+
+
+@alike
+def _a_list_with_a_coroutine() -> None:
+    with contextlib.closing(_nothing()) as coroutine:
+        coroutines: list[Any] = [coroutine]
+        assert coroutines == [1]
+
+
+@alike
+def _an_assertion_about_a_coroutine_by_hand() -> None:
+    raise AssertionError("assert <coroutine object create at 0x7f0000000000> == 'a'")
+
+
+@alike
 def _an_async_mock_that_failed() -> None:
     mock = AsyncMock(side_effect=LookupError("attached to a different loop"))
     asyncio.run(mock())
@@ -385,6 +423,18 @@ TEXTS = {
     "another error": 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\nValueError: Event loop is closed\n',
     "a line of a log": "2026-11-23T03:00:00Z INFO attached to a different loop: none\n",
     "a repr": 'E   assert <[MissingGreenlet("greenlet_spawn") raised in repr()] Row object at 0x1> == 5\n',
+    "a list of coroutines": (
+        "    assert [create()] == [1]\nE   assert [<coroutine object create at 0x7f01>] == [1]\n\ntests/test_a.py:3: AssertionError\n"
+    ),
+    "two coroutines": (
+        ">       assert one is other\nE       assert <coroutine object create at 0x7f01> is <coroutine object create at 0x7f02>\n\n"
+        "tests/test_a.py:3: AssertionError\n"
+    ),
+    "an assertion about a text": (
+        ">       assert text == ''\nE       assert 'assert <coro...t 0x7f01> == 1' == ''\n\ntests/test_a.py:3: AssertionError\n"
+    ),
+    "a connection that psycopg does not open": "a.py:1: RuntimeWarning: coroutine 'AsyncConnection.connect' was never awaited\n",
+    "a session that nobody closes": "a.py:1: RuntimeWarning: coroutine 'AsyncSession.close' was never awaited\n",
     "a loop closed in no frame of asyncio": (
         'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    raise RuntimeError("Event loop is closed")\n'
         "RuntimeError: Event loop is closed\n"

@@ -26,6 +26,8 @@ PASTED = {
     "pending_rollback": "the session has failed before, and was not rolled back",
     "failed_transaction": "an earlier statement of this transaction failed",
     "queuepool_limit": "the only connection of the pool is in use",
+    "coroutine_of_a_session": "a coroutine was used before it was awaited",
+    "coroutine_compared": "a coroutine was compared before it was awaited",
     "validated_by_pydantic": "pydantic read an attribute before it was loaded (MissingGreenlet)",
 }
 
@@ -205,6 +207,49 @@ Traceback (most recent call last):
     from .engine import async_engine_from_config as async_engine_from_config
 ImportError: The SQLAlchemy asyncio module requires that the Python 'greenlet' library is installed.  In order to ensure this dependency is available, use the 'sqlalchemy[asyncio]' install target:  'pip install sqlalchemy[asyncio]'
 """
+
+
+FORGETS = """\
+import asyncio
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+async def main():
+    session = AsyncSession(create_async_engine("postgresql+asyncpg://"))
+    {line}
+    del session
+
+async def create(name): ...
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "title", "code", "here"),
+    [
+        ("session.commit()", "AsyncSession.commit()", "await session.commit()", True),
+        ("create(name='a')", "create()", "await create(name='a')", True),
+        # It is dropped by another line than the one that made it.
+        ("created = create('a')\n    created = None", "create()", "await create(…)", False),
+        (
+            "committed = session.commit()\n    del committed",
+            "AsyncSession.commit()",
+            "await session.commit(…)",
+            False,
+        ),
+    ],
+)
+def test_never_awaited(line: str, title: str, code: str, here: bool, tmp_path: Path) -> None:
+    """The warning that Python prints names the call and the line, if it is that line which has the call."""
+    (tmp_path / "main.py").write_text(FORGETS.format(line=line))
+    done = subprocess.run(
+        [sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "was never awaited" in done.stderr
+    (explanation,) = explain_text(done.stderr)
+    assert explanation.title == f"RuntimeWarning: {title} was called and never awaited"
+    assert ("in asynchronous code, await it:", code) in explanation.fixes
+    assert explanation.where == (f"{tmp_path / 'main.py'}:6" if here else "")
 
 
 CHAIN = """\

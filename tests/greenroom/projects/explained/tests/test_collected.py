@@ -20,6 +20,11 @@ def test_never_awaited(async_session):
     gc.collect()
 
 
+def test_commit_never_awaited(async_session):
+    async_session.commit()
+    gc.collect()
+
+
 def test_garbage_collector(run):
     async def forget():
         session = AsyncSession(small)

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
 from vault import service
 from vault.main import engine
-from vault.models import metadata
+from vault.models import Provider, metadata
 
 
 def test_coroutine_used(async_session, provider):
@@ -20,6 +21,30 @@ def test_coroutine_subscripted(async_session, provider):
         assert found["name"] == "a"  # here: coroutine_subscripted
     finally:
         found.close()
+
+
+def test_coroutine_of_a_session(async_session, provider):
+    query = select(Provider).where(Provider.name == "a")
+    result = async_session.execute(query)
+    try:
+        assert result.scalars().one()  # here: coroutine_of_a_session
+    finally:
+        result.close()
+
+
+def test_coroutine_of_a_local_function(async_session, provider):
+    async def name():
+        return (await service.provider_named(async_session, "a")).name
+
+    found = name()
+    try:
+        assert found.upper() == "A"  # here: coroutine_of_a_local_function
+    finally:
+        found.close()
+
+
+def test_coroutine_compared(async_session):
+    assert service.create(async_session, "a") == "a"  # here: coroutine_compared
 
 
 async def test_asynchronous(async_session):  # here: asynchronous
