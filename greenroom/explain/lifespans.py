@@ -22,7 +22,7 @@ def never_entered(failure: Failure) -> Explanation | None:
     ):
         return None
     client = _client(failure)
-    if failure.error is not None and (client is None or not _has_lifespan(client[1])):
+    if not _by_a_client(failure) if failure.error is None else client is None or not _has_lifespan(client[1]):
         return None
     users = failure.users
     call = users.call if users else f"state.{found[1]}"
@@ -31,8 +31,10 @@ def never_entered(failure: Failure) -> Explanation | None:
         if client
         else "a client that does not enter the lifespan (`TestClient(app)` without `with`, or ASGITransport)"
     )
+    # A pasted text does not tell whether the client was entered.
+    since = ", since the application's lifespan has not run" if client else ": has the lifespan run?"
     return Explanation(
-        f"AttributeError: state.{found[1]} is missing, since the application's lifespan has not run",
+        f"AttributeError: state.{found[1]} is missing{since}",
         f"`{call}` reads what the lifespan sets"
         + (f". The request came from {made}." if client else f", if the request came from {made}."),
         "Starlette's TestClient runs the lifespan when it is entered, and httpx's ASGITransport never does.",
@@ -43,6 +45,12 @@ def never_entered(failure: Failure) -> Explanation | None:
         "docs/faq.md#lifespan-never-entered",
         failure.where,
     )
+
+
+def _by_a_client(failure: Failure) -> bool:
+    """Whether a pasted traceback has a client of tests that may not have run the lifespan: servers and greenroom's have."""
+    client = failure.passed("starlette/testclient.py") or failure.passed("_transports/asgi.py")
+    return client is not None and failure.passed("greenroom/loop/client.py") is None
 
 
 def _client(failure: Failure) -> tuple[str, Any] | None:

@@ -435,6 +435,14 @@ TEXTS = {
     ),
     "a connection that psycopg does not open": "a.py:1: RuntimeWarning: coroutine 'AsyncConnection.connect' was never awaited\n",
     "a session that nobody closes": "a.py:1: RuntimeWarning: coroutine 'AsyncSession.close' was never awaited\n",
+    "a state under greenroom's client": (
+        "tests/test_a.py:3: in test_a\n    client.get('/')\n"
+        "/venv/lib/python3.13/site-packages/greenroom/loop/client.py:150: in _reraise\n    raise self._error\n"
+        "/venv/lib/python3.13/site-packages/starlette/testclient.py:366: in run_app\n    await self.app()\n"
+        "app/main.py:9: in get\n    return request.app.state.mailr\n"
+        "/venv/lib/python3.13/site-packages/starlette/datastructures.py:699: in __getattr__\n    raise AttributeError(message)\n"
+        "E   AttributeError: 'State' object has no attribute 'mailr'\n"
+    ),
     "a loop closed in no frame of asyncio": (
         'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    raise RuntimeError("Event loop is closed")\n'
         "RuntimeError: Event loop is closed\n"

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from greenroom.explain.pasted import explain_text
@@ -26,6 +27,8 @@ PASTED = {
     "pending_rollback": "the session has failed before, and was not rolled back",
     "failed_transaction": "an earlier statement of this transaction failed",
     "queuepool_limit": "the only connection of the pool is in use",
+    "lifespan_of_the_application": "state.greeting is missing: has the lifespan run?",
+    "lifespan_under_httpx": "state.farewell is missing, since the application's lifespan has not run",
     "coroutine_of_a_session": "a coroutine was used before it was awaited",
     "coroutine_compared": "a coroutine was compared before it was awaited",
     "validated_by_pydantic": "pydantic read an attribute before it was loaded (MissingGreenlet)",
@@ -207,6 +210,43 @@ Traceback (most recent call last):
     from .engine import async_engine_from_config as async_engine_from_config
 ImportError: The SQLAlchemy asyncio module requires that the Python 'greenlet' library is installed.  In order to ensure this dependency is available, use the 'sqlalchemy[asyncio]' install target:  'pip install sqlalchemy[asyncio]'
 """
+
+
+TYPO = """\
+from contextlib import asynccontextmanager
+from fastapi import FastAPI, Request
+
+@asynccontextmanager
+async def lifespan(app):
+    app.state.mailer = None
+    yield
+
+app = FastAPI(lifespan=lifespan)
+
+@app.get("/")
+async def get(request: Request):
+    return request.app.state.mailr
+"""
+
+
+def test_state_under_a_server(tmp_path: Path) -> None:
+    """A server has run the lifespan: what is missing in the application's state is missing for another reason."""
+    (tmp_path / "main.py").write_text(TYPO)
+    command = [sys.executable, "-m", "uvicorn", "main:app", "--uds", "socket"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        printed = ""
+        while "Uvicorn running" not in printed:
+            line = server.stderr.readline()
+            assert line, printed
+            printed += line
+        transport = httpx2.HTTPTransport(uds=str(tmp_path / "socket"))
+        with httpx2.Client(transport=transport, base_url="http://test") as client:
+            assert client.get("/").status_code == 500
+        server.terminate()
+        printed += server.stderr.read()
+    assert "AttributeError: 'State' object has no attribute 'mailr'" in printed
+    assert explain_text(printed) == []
 
 
 FORGETS = """\
