@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from greenroom.explain.explanation import Explanation
 
 if TYPE_CHECKING:
     from greenroom.explain.failure import Failure
+
+
+_MANAGER: Final = "_AsyncGeneratorContextManager"
+_ATTRIBUTE: Final = re.compile(
+    r"'(AsyncEngine|AsyncConnection)' object has no attribute '(?:_run_ddl_visitor|exec_driver_sql|dialect|cursor)'"
+)
+# Python 3.14 gives the class's full name, and goes on.
+_ENTERED: Final = re.compile(
+    rf"'(?:(?:sqlalchemy\.ext\.asyncio\.\w+|contextlib)\.)?(AsyncConnection|{_MANAGER}|AsyncSession)' object does not support the context manager protocol\b.*"
+)
 
 
 def no_greenlet(failure: Failure) -> Explanation | None:
@@ -40,16 +50,13 @@ def asynchronous_engine(failure: Failure) -> Explanation | None:
     users = failure.users
     if users is None or not failure.of("AttributeError", "TypeError") or users.text.startswith("raise"):
         return None
-    found = re.fullmatch(
-        r"'(AsyncEngine|AsyncConnection)' object has no attribute '(?:_run_ddl_visitor|exec_driver_sql|dialect|cursor)'"
-        r"|'(AsyncConnection|_AsyncGeneratorContextManager|AsyncSession)' object does not support the context manager protocol"
-        r"(?: \(missed __exit__ method\))?(?:\. Did you mean to use 'async with'\?)?",
-        failure.message,
-    )
+    found = _ATTRIBUTE.fullmatch(failure.message) or _ENTERED.fullmatch(failure.message)
     if not found or (failure.error is not None and not _is_theirs(failure)):
         return None
-    kind = found[1] or found[2]
-    call = users.call
+    kind, call = found[1], users.call
+    if kind == _MANAGER and failure.error is None and ".begin()" not in users.text:
+        # Many other things are made by contextlib, and a pasted text has no objects.
+        return None
     create = "create_all" in users.text or "drop_all" in users.text
     second = (
         (

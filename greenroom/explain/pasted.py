@@ -50,6 +50,8 @@ _CHAINED: Final = (
     "The above exception was the direct cause of the following exception:",
     "During handling of the above exception, another exception occurred:",
 )
+# The next line of a log is no line of a message.
+_LOGGED: Final = re.compile(r"^(?:\[?(?:TRACE|DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b[]: ]|\{\")")
 _RULE: Final = re.compile(r"^[-=_+~ |]{4,}|^[=_-]{3,} .* [=_-]{3,}$")
 _FAILED: Final = re.compile(
     r"async def functions are not natively supported\.|'.*' requested an async fixture '"
@@ -87,7 +89,7 @@ def read(text: str) -> list[list[Failure]]:
 
 def _lines(text: str) -> Iterator[str]:
     """The lines of a text without what a log, a terminal or a page has put before them."""
-    around, within = re.compile(""), False
+    around, within, prefixed = re.compile(""), False, False
     for raw in textwrap.dedent(text).splitlines():
         line = _COLOUR.sub("", raw)
         if _ESCAPED.search(line):
@@ -95,13 +97,17 @@ def _lines(text: str) -> Iterator[str]:
             for escaped in _ESCAPED.findall(line):
                 yield from ("", *_lines(_unescaped(escaped)), "")
             continue
-        line = _PREFIX.sub("", line)
+        prefix = _PREFIX.match(line)
+        if prefixed is not (prefix is not None):
+            # What has another beginning is no line of the message before it.
+            prefixed = prefix is not None
+            yield ""
+        line = line[prefix.end() :] if prefix else line
         if header := _HEADER.match(line):
             around, within = _like(header[1]), False
         elif around.match(line):
             within = True
         elif within and line.strip():
-            # What has another beginning is no line of the message before it.
             yield ""
             within = False
         yield _GROUP.sub("", around.sub("", line, count=1))
@@ -216,7 +222,7 @@ class _Reader:
         """A line that is no place: the error, more of its message, or the source of the last place."""
         stated = line[1:].strip() if re.match(r"E\s", line) else line
         if self._open:
-            if stated.strip() and not _RULE.match(stated):
+            if stated.strip() and not _RULE.match(stated) and not _LOGGED.match(stated):
                 self._message.append(stated)
             else:
                 self._open = False

@@ -132,6 +132,9 @@ def told(text: str) -> list[tuple[str, str, str]]:
 
 
 FORMS: dict[str, Callable[[str], str]] = {
+    "a log that goes on": lambda text: f"{text}INFO:     Shutting down\n",
+    "a log with times": lambda text: f"{text}2026-11-23 03:00:00,123 shutting down\n",
+    "a log of JSON": lambda text: f'{text}{{"event": "shutting down"}}\n',
     "the journal": counted,
     "stern": prefixed("api-5d4f › api "),
     "YAML": lambda text: f"logs:\n  - log: |\n{prefixed(' ' * 6)(text)}status: failed\n",
@@ -148,7 +151,7 @@ FORMS: dict[str, Callable[[str], str]] = {
 def test_forms(form: Callable[[str], str]) -> None:
     """Python's own traceback is read whatever stands before its lines, and as a string in a log: it says the same."""
     group = "".join(traceback.format_exception(raised()))
-    for text in (GREENLET, CHAIN, group):
+    for text in (GREENLET, CHAIN, UNAWAITED, group):
         assert len(told(text)) == 1
         assert told(form(text)) == told(text), form(text)
     # One after the other, each with what was around it.
@@ -290,6 +293,48 @@ def test_never_awaited(line: str, title: str, code: str, here: bool, tmp_path: P
     assert explanation.title == f"RuntimeWarning: {title} was called and never awaited"
     assert ("in asynchronous code, await it:", code) in explanation.fixes
     assert explanation.where == (f"{tmp_path / 'main.py'}:6" if here else "")
+
+
+UNAWAITED = """\
+Traceback (most recent call last):
+  File "/srv/app/tasks.py", line 21, in names
+    return session.scalars(query).all()
+           ^^^^^^^^^^^^^^^^^^^^^^^^^^
+AttributeError: 'coroutine' object has no attribute 'all'
+"""
+
+MANAGER = """\
+Traceback (most recent call last):
+  File "/srv/app/tasks.py", line 21, in names
+    with {call} as connection:
+TypeError: '{kind}' object does not support the context manager protocol{more}
+"""
+
+PYTHON_314 = (
+    " (missed __exit__ method) but it supports the asynchronous context manager protocol."
+    " Did you mean to use 'async with'?"
+)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "more", "explained"),
+    [
+        ("engine.connect()", "AsyncConnection", "", True),
+        ("engine.connect()", "sqlalchemy.ext.asyncio.engine.AsyncConnection", PYTHON_314, True),
+        ("new_session()", "sqlalchemy.ext.asyncio.session.AsyncSession", PYTHON_314, True),
+        ("engine.begin()", "contextlib._AsyncGeneratorContextManager", PYTHON_314, True),
+        ("engine.begin()", "_AsyncGeneratorContextManager", "", True),
+        ("lifespan(app)", "contextlib._AsyncGeneratorContextManager", PYTHON_314, False),
+        ("lifespan(app)", "_AsyncGeneratorContextManager", "", False),
+        ("connect()", "psycopg.connection_async.AsyncConnection", PYTHON_314, False),
+    ],
+)
+def test_entered_synchronously(call: str, kind: str, more: str, explained: bool) -> None:
+    """`with` on what SQLAlchemy's asynchronous side makes is explained, as Python 3.14 says it, too; on others it is not."""
+    found = explain_text(MANAGER.format(call=call, kind=kind, more=more))
+    assert [explanation.title for explanation in found] == (
+        ["TypeError: an asynchronous engine in synchronous code"] if explained else []
+    )
 
 
 CHAIN = """\
