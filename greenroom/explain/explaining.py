@@ -8,6 +8,7 @@ from typing import Final
 
 from greenroom.explain import (
     coroutines,
+    generators,
     greenlets,
     installation,
     lifespans,
@@ -44,6 +45,7 @@ RECOGNISERS: Final[tuple[Recogniser, ...]] = (
     coroutines.never_awaited,
     coroutines.test_not_run,
     coroutines.fixture_not_run,
+    generators.used,
 )
 
 CONSEQUENCES: Final[tuple[Recogniser, ...]] = (loops.busy, tasks.in_progress)

@@ -40,11 +40,16 @@ _SHORT: Final = re.compile(r"^(?P<file>[^\s:][^:]*\.(?:py|pyx)|<[\w ]+>):(?P<lin
 _LONG: Final = re.compile(r"^(?P<file>[^\s:][^:]*\.(?:py|pyx)):(?P<line>\d+): ?(?P<error>[\w.]*)$")
 _DEFINED: Final = re.compile(r"^[> ]   (?:async )?def (?P<function>\w+)\(")
 _WARNED: Final = re.compile(
-    r"^\s*(?P<file>[^\s:][^:]*\.py):(?P<line>\d+): (?P<kind>\w*Warning): (?P<message>.*)$"
+    # Without a file where nothing runs any more: at Python's end, or in its garbage collector.
+    r"^\s*(?:(?P<file>[^\s:][^:]*\.py)|sys|<sys>):(?P<line>\d+): (?P<kind>\w*Warning): (?P<message>.*)$"
 )
 _RAISED: Final = re.compile(
     r"^(?P<kind>(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Warning|Greenlet|Exit|Group|Transaction|Failed|Closed|Interrupt"
     r"|NotFound|Rollback|Timeout|Iteration))(?:: (?P<message>.*))?$"
+)
+# SQLAlchemy logs it, too. Where nothing is set up for its logger, Python prints the bare message.
+_COLLECTED: Final = re.compile(
+    r"(?:.*\bsqlalchemy\.pool\b.*)?(?P<message>The garbage collector is trying to clean up non-checked-in connection <.*)"
 )
 _CHAINED: Final = (
     "The above exception was the direct cause of the following exception:",
@@ -163,10 +168,12 @@ class _Reader:
             if self._kind:
                 self._begin()
             self._frames.append(Frame(frame["file"], int(frame["line"]), frame["function"] or ""))
-        elif warned := _WARNED.match(line):
+        elif warned := _WARNED.match(line) or _COLLECTED.match(line):
             self._begin()
-            self._frames.append(Frame(warned["file"], int(warned["line"]), ""))
-            self._kind, self._message = warned["kind"], [warned["message"]]
+            parts = warned.groupdict()
+            if parts.get("file"):
+                self._frames.append(Frame(parts["file"], int(parts["line"]), ""))
+            self._kind, self._message = parts.get("kind", "SAWarning"), [parts["message"]]
         elif long := _LONG.match(line):
             # pytest's long style: the place stands below the source, of the last frame below the error, too.
             self._frames.append(

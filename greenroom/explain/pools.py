@@ -48,7 +48,9 @@ def exhausted(failure: Failure) -> Explanation | None:
 
 def collected(failure: Failure) -> Explanation | None:
     """`The garbage collector is trying to clean up non-checked-in connection`."""
-    if not failure.of("sqlalchemy.exc.SAWarning") or not failure.message.startswith(
+    # Python prints a warning's class without its module.
+    printed = failure.error is None and failure.of("SAWarning")
+    if not (printed or failure.of("sqlalchemy.exc.SAWarning")) or not failure.message.startswith(
         "The garbage collector is trying to clean up non-checked-in connection"
     ):
         return None

@@ -349,6 +349,21 @@ CASES: Final = (
         ("def asynchronous_fixture(run, async_session)",),
     ),
     Case(
+        "generator_used",
+        "'async_generator' object has no attribute 'add'",
+        "async-def-tests",
+        (
+            "`get_session()` (defined at vault/main.py:",
+            "async with asynccontextmanager(get_session)(…) as value:",
+        ),
+    ),
+    Case(
+        "generator_of_a_fixture",
+        "'async_generator' object has no attribute 'add'",
+        "async-def-tests",
+        ("`get_session()` (defined at vault/main.py:", "def generated(run, async_session):"),
+    ),
+    Case(
         "create_all",
         "'AsyncEngine' object has no attribute '_run_ddl_visitor'",
         "asynchronous-engine-in-synchronous-code",

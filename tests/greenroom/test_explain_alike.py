@@ -194,6 +194,20 @@ def _a_list_with_a_coroutine() -> None:
 
 
 @alike
+def _a_generator_text_by_hand() -> None:
+    raise AttributeError("'async_generator' object has no attribute 'add'")
+
+
+@alike
+def _an_asynchronous_generator_that_is_meant() -> None:
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+
+    generator: Any = numbers()
+    generator.send(None)
+
+
+@alike
 def _an_assertion_about_a_coroutine_by_hand() -> None:
     raise AssertionError("assert <coroutine object create at 0x7f0000000000> == 'a'")
 
@@ -443,6 +457,11 @@ TEXTS = {
         "/venv/lib/python3.13/site-packages/starlette/datastructures.py:699: in __getattr__\n    raise AttributeError(message)\n"
         "E   AttributeError: 'State' object has no attribute 'mailr'\n"
     ),
+    "a sentence about the garbage collector": (
+        "Why: The garbage collector is trying to clean up non-checked-in connection <x>, which will be terminated.\n"
+    ),
+    "another warning at Python's end": "sys:1: ResourceWarning: unclosed <socket.socket fd=9>\n",
+    "another warning of SQLAlchemy": "a.py:1: SAWarning: Coercing Subquery object into a select()\n",
     "a loop closed in no frame of asyncio": (
         'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    raise RuntimeError("Event loop is closed")\n'
         "RuntimeError: Event loop is closed\n"

@@ -337,6 +337,70 @@ def test_entered_synchronously(call: str, kind: str, more: str, explained: bool)
     )
 
 
+LEFT = """\
+import asyncio, gc, logging, sys, warnings
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+{setup}
+engine = create_async_engine(sys.argv[1])
+
+async def forget():
+    await AsyncSession(engine).execute(text("SELECT 1"))
+
+async def main():
+    await forget()
+    gc.collect()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("setup", "said"),
+    [
+        ("logging.disable()", "SAWarning: The garbage collector"),
+        ("warnings.simplefilter('ignore'); logging.basicConfig()", "Pool:The garbage collector"),
+        ("warnings.simplefilter('ignore')", "\nThe garbage collector"),
+    ],
+)
+def test_collected(setup: str, said: str, server_url: str, tmp_path: Path) -> None:
+    """A connection that the garbage collector finds is explained as Python warns of it, and as SQLAlchemy logs it."""
+    (tmp_path / "main.py").write_text(LEFT.format(setup=setup))
+    url = server_url.replace("postgresql://", "postgresql+asyncpg://", 1)
+    done = subprocess.run(
+        [sys.executable, "main.py", url], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert said in f"\n{done.stderr}"
+    titles = [explanation.title for explanation in explain_text(done.stderr)]
+    assert titles == ["SAWarning: a session or connection was forgotten instead of closed"]
+
+
+@pytest.mark.parametrize("place", ["sys:1", "<sys>:0"])
+def test_never_awaited_at_the_end(place: str) -> None:
+    """A coroutine that Python drops when it ends is explained, without a line."""
+    (explanation,) = explain_text(f"{place}: RuntimeWarning: coroutine 'create' was never awaited\n")
+    assert explanation.title == "RuntimeWarning: create() was called and never awaited"
+    assert explanation.where == ""
+
+
+GENERATOR = """\
+    def test_create(session):
+>       session.add(Provider(name="a"))
+E       AttributeError: 'async_generator' object has no attribute 'add'
+
+tests/test_providers.py:12: AttributeError
+"""
+
+
+def test_generator() -> None:
+    """What pytest 8 prints of a test that got the generator of an asynchronous fixture is explained."""
+    (explanation,) = explain_text(GENERATOR)
+    assert explanation.title.startswith("AttributeError: an asynchronous generator was used")
+    assert "def session(run, async_session):" in explanation.fixes[0][1]
+    assert explanation.where == "tests/test_providers.py:12"
+
+
 CHAIN = """\
 Traceback (most recent call last):
   File "/srv/app/tasks.py", line 8, in run

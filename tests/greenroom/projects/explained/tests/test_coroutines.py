@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 from vault import service
-from vault.main import engine
+from vault.main import engine, get_session
 from vault.models import Provider, metadata
 
 
@@ -45,6 +45,21 @@ def test_coroutine_of_a_local_function(async_session, provider):
 
 def test_coroutine_compared(async_session):
     assert service.create(async_session, "a") == "a"  # here: coroutine_compared
+
+
+def test_generator_used(database_url):
+    session = get_session()
+    session.add(Provider(name="a"))  # here: generator_used
+
+
+@pytest.fixture
+def generated(database_url):
+    # What pytest before 9 makes of an asynchronous fixture.
+    return get_session()
+
+
+def test_generator_of_a_fixture(generated):
+    generated.add(Provider(name="a"))  # here: generator_of_a_fixture
 
 
 async def test_asynchronous(async_session):  # here: asynchronous
