@@ -41,28 +41,21 @@ _ASSERTED: Final = re.compile(
 def used_unawaited(failure: Failure) -> Explanation | None:
     """A coroutine was used as if it were its result: `'coroutine' object has no attribute 'status_code'`."""
     users = failure.users
-    attribute = ""
-    if failure.of("AttributeError") and (
-        found := re.fullmatch(r"'coroutine' object has no attribute '(\w+)'", failure.message)
-    ):
-        attribute = found[1]
-        coroutine = getattr(failure.error, "obj", None)
-        use = f"reads `.{attribute}` of"
-    elif failure.of("TypeError") and _TYPE_ERRORS.match(failure.message) and failure.raised_by_user:
-        made = (
-            {id(value): value for value in users.locals.values() if type(value) is CoroutineType}
-            if users
-            else {}
-        )
-        coroutine = next(iter(made.values())) if len(made) == 1 else None
-        use = "uses the result of"
-    else:
-        return None
-    if failure.error is not None and attribute and type(coroutine) is not CoroutineType:
-        return None
     if users is None or users.text.startswith("raise"):
         return None
     target, call = calls.used(users, failure.message)
+    if failure.of("AttributeError") and (
+        found := re.fullmatch(r"'coroutine' object has no attribute '(\w+)'", failure.message)
+    ):
+        coroutine = getattr(failure.error, "obj", None)
+        if failure.error is not None and type(coroutine) is not CoroutineType:
+            return None
+        use = f"reads `.{found[1]}` of"
+    elif failure.of("TypeError") and _TYPE_ERRORS.match(failure.message) and failure.raised_by_user:
+        coroutine = _of_line(users, target, call)
+        use = "uses the result of"
+    else:
+        return None
     written = call or (f"{coroutine.__name__}(…)" if type(coroutine) is CoroutineType else target)
     return _unawaited(
         f"{failure.kinds[0]}: a coroutine was used before it was awaited",
@@ -228,6 +221,14 @@ def _unawaited(title: str, what: str, call: str, users: Frame | None, *, target:
         "docs/faq.md#never-awaited",
         users.where if users else "",
     )
+
+
+def _of_line(users: Frame, target: str, call: str) -> Any:
+    """The coroutine that the line uses: its variable's, or the only one that there is; None if it is in no variable."""
+    if target in users.locals:
+        return users.locals[target]
+    made = {id(value): value for value in users.locals.values() if type(value) is CoroutineType}
+    return next(iter(made.values())) if len(made) == 1 and not call else None
 
 
 def _described(coroutine: Any, call: str) -> str:
