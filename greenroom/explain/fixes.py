@@ -59,9 +59,8 @@ def in_the_query(read: Read) -> Fix:
 
 def refresh(read: Read, words: str = "load it before it is read:") -> Fix:
     """Load it at this place."""
-    return awaiting(
-        read, words, f'{read.session_name}.refresh({_owner(read)}, attribute_names=["{read.key}"])'
-    )
+    names = ", ".join(f'"{key}"' for key in read.columns)
+    return awaiting(read, words, f"{read.session_name}.refresh({_owner(read)}, attribute_names=[{names}])")
 
 
 def awaited(read: Read) -> Fix:

@@ -80,6 +80,7 @@ def explained(read: Read) -> Explanation:
 def _expired(read: Read, where: str) -> Explanation:
     session, state = read.session, read.state
     refresh = fixes.refresh(read, "load it again before it is read:")
+    when = "after it had expired"
     if state is not None and not state.expired and _generated(read):
         what = (
             f"The database generates {read.name}, and the last flush has changed the row, so the value that "
@@ -90,12 +91,36 @@ def _expired(read: Read, where: str) -> Explanation:
             '__mapper_args__ = {"eager_defaults": True}',
         )
         helps = [refresh, eager]
+    elif state is not None and not state.expired and (base := _inherited(read)):
+        what = (
+            f"`{read.owner}.{read.key}` of {identified(read)} is a column of {read.model}'s own table, and the query for "
+            f"{base} has not loaded that table."
+        )
+        polymorphic = (
+            "load the subclasses' columns with the query:",
+            f"from sqlalchemy.orm import selectin_polymorphic\n\nselect({base}).options(selectin_polymorphic({base}, [{read.model}]))",
+        )
+        helps, when = [polymorphic, refresh], "while it was not loaded"
+    elif state is not None and not state.expired:
+        # One attribute only. commit() and rollback() expire the whole instance: expire_on_commit=False is no help here.
+        what = (
+            f"`{read.owner}.{read.key}` of {identified(read)} is not loaded, or a flush or expire() has made its value void, so "
+            "reading it queries the database. The instance itself has not expired."
+        )
+        helps, when = [refresh], "while it was not loaded"
     elif session is not None and not session.expire_on_commit:
         what = (
             f"{identified(read)} has expired, so reading `{read.owner}.{read.key}` queries the database. It was not commit(): "
             f"this session has expire_on_commit=False. rollback(), expire() and expire_all() expire, too."
         )
         helps = [refresh, ("or read what is needed before that:", f"value = {read.owner}.{read.key}")]
+    elif state is not None and read.key in state.mapper.relationships:
+        what = (
+            f"{identified(read)} has expired, by commit() or rollback(), so reading the relationship `{read.owner}.{read.key}` "
+            "queries the database. So it would if it had never been loaded."
+        )
+        keep = fixes.keep_after_commit()
+        helps = [refresh, (f"or, if it was loaded before the commit, {keep[0]}", keep[1])]
     else:
         known = "this session has expire_on_commit=True, the default" if session is not None else "by default"
         what = (
@@ -104,7 +129,7 @@ def _expired(read: Read, where: str) -> Explanation:
         )
         helps = [fixes.keep_after_commit(), refresh]
     return Explanation(
-        f"MissingGreenlet: {_subject(read)} was read after it had expired",
+        f"MissingGreenlet: {_subject(read)} was read {when}",
         what,
         _WHY,
         helps,
@@ -139,11 +164,23 @@ def _origin(read: Read) -> str:
     return ""
 
 
+def _inherited(read: Read) -> str:
+    """The base class that an instance was queried as, if the attribute is a column of its subclass's own table."""
+    mapper = read.state.mapper
+    attribute = mapper.column_attrs.get(read.key)
+    if mapper.inherits is None or mapper.local_table is mapper.inherits.local_table or attribute is None:
+        return ""
+    own = all(getattr(column, "table", None) is mapper.local_table for column in attribute.columns)
+    return mapper.base_mapper.class_.__name__ if own else ""
+
+
 def _generated(read: Read) -> bool:
     columns = getattr(read.state.mapper.attrs[read.key], "columns", [])
     return any(
-        column.onupdate is not None or column.server_onupdate is not None or column.server_default is not None
+        # A column_property() of an SQL expression has a Label here, which has none of these.
+        getattr(column, name, None) is not None
         for column in columns
+        for name in ("onupdate", "server_onupdate", "server_default")
     )
 
 

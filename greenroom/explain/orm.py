@@ -54,6 +54,12 @@ class Read:
         return f"{self.model}.{self.key}"
 
     @property
+    def columns(self) -> list[str]:
+        """What refresh() is to load: the attribute, or the columns that a composite one is made of."""
+        attribute = self.state.mapper.composites.get(self.key) if self.state is not None else None
+        return [self.key] if attribute is None else [part.key for part in attribute.props]
+
+    @property
     def condition(self) -> str:
         """What the attribute is, so that reading it takes a query."""
         return {

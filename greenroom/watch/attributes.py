@@ -24,7 +24,8 @@ class Read:
         model: The name of the instance's class.
         key: The attribute's name.
         relationship: It is a relationship, and not a column.
-        expired: It had been loaded before, and has expired since.
+        expired: Its instance has expired, by a commit or a rollback.
+        void: It alone was not loaded, such as a subclass's column, or was made void by a flush or by expire().
         awaited: It was read as `await instance.awaitable_attrs.key`, which says that it may be fetched.
     """
 
@@ -32,6 +33,7 @@ class Read:
     key: str
     relationship: bool
     expired: bool
+    void: bool
     awaited: bool
 
     @property
@@ -93,7 +95,8 @@ def _read(access: FrameType) -> Read | None:
         model=type(instance).__name__,
         key=attribute.key,
         relationship=relationship is not None,
-        expired=bool(state.expired) or attribute.key in state.expired_attributes,
+        expired=bool(state.expired),
+        void=not state.expired and attribute.key in state.expired_attributes,
         # `awaitable_attrs` starts a greenlet with getattr() and nothing else.
         awaited=access.f_back is None,
     )

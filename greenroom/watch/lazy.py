@@ -70,6 +70,8 @@ def _explained(read: Read, line: Line | None) -> str:
         kind = "a relationship that was not loaded"
     elif read.expired:
         kind = "an attribute that has expired"
+    elif read.void:
+        kind = "a value that was not loaded, or that the last flush has made void"
     else:
         kind = "a deferred column"
     name = read.model.lower()
@@ -88,16 +90,14 @@ def _explained(read: Read, line: Line | None) -> str:
             "load it with the query that loads the object:",
             f"select({read.model}).options(undefer({read.name}))",
         )
+    refresh = (
+        "load it where that can be awaited:",
+        f'await session.refresh({name}, attribute_names=["{read.key}"])',
+    )
     return told(
         f"`{read.name}` was loaded lazily: {kind}.\n{where}",
         'It works here, since a greenlet or a thread may wait for the database. In a coroutine the same line raises MissingGreenlet. lazy_loads = "fail" '
         "in [tool.greenroom] forbids both.",
-        [
-            first,
-            (
-                "or load it where that can be awaited:",
-                f'await session.refresh({name}, attribute_names=["{read.key}"])',
-            ),
-        ],
+        [refresh] if read.void else [first, (f"or {refresh[0]}", refresh[1])],
         "docs/faq.md#lazy-load",
     )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from greenroom.watch.errors import told
 
 if TYPE_CHECKING:
     from greenroom.watch.queries import Query
     from greenroom.watch.requests import Scope
+
+
+_LIMIT: Final = re.compile(
+    r"\b(?:LIMIT|FETCH FIRST) (?:(?P<number>\d+)|\$(?P<position>\d+)|%\((?P<name>\w+)\)s)", re.IGNORECASE
+)
 
 
 def repeated(scopes: Iterable[Scope], threshold: int) -> list[str]:
@@ -39,16 +45,32 @@ def _key(query: Query) -> object:
 
     An attribute is that from wherever it is read. Other queries are the same if their text and all lines that led to them
     are: a function that looks up a user may be called from several places. What changes rows may repeat: SQLAlchemy itself
-    sends an UPDATE for each object. So may the batches of a selectinload().
+    sends an UPDATE for each object. So may the batches of a selectinload(), and those of a query that fetches some rows at a time.
     """
     origin = query.origin
     if origin.eager:
         return None
     if origin.read:
         return origin.read.name
+    if _is_batch(query):
+        return None
     if origin.lines and query.statement.lstrip()[:6].upper().startswith(("SELECT", "WITH")):
         return query.statement, origin.lines
     return None
+
+
+def _is_batch(query: Query) -> bool:
+    """Whether it fetches several rows at a time, as pagination and a queue's worker do: that is what it is repeated for."""
+    found = _LIMIT.search(query.statement)
+    if not found:
+        return False
+    limit: object = found["number"]
+    if limit is None:
+        try:
+            limit = query.parameters[found["name"] or int(found["position"]) - 1]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return str(limit) != "1"
 
 
 def _explained(scope: Scope, queries: list[Query]) -> str:
@@ -71,6 +93,12 @@ def _explained(scope: Scope, queries: list[Query]) -> str:
         fix = (
             f"load it for all of them with the query that loads the {read.model}s:",
             f"select({read.model}).options(selectinload({read.name}))",
+        )
+    elif read.void:
+        what = f"{scope.name} loaded `{read.name}`, which was not loaded or void since a flush, {times} times, with a query each (N+1)."
+        fix = (
+            "load it for all of them with one query:",
+            f"await session.scalars(select({read.model}).execution_options(populate_existing=True))",
         )
     elif read.expired:
         what = f"{scope.name} loaded the expired `{read.name}` {times} times, with a query each (N+1)."

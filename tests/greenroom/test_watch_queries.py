@@ -193,6 +193,44 @@ def test_marked(client):
     )
 
 
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_pagination(counting: Project, driver: str) -> None:
+    """A query that fetches some rows at a time may repeat; one that fetches a single row for each object may not."""
+    counting.replace("pyproject.toml", "seed =", f'driver = "postgresql+{driver}"\nseed =')
+    counting.write(
+        "tests/test_it.py",
+        TESTS
+        + """
+from shop.main import new_session
+from shop.models import Customer
+from sqlalchemy import select
+
+async def pages(size):
+    found, last = [], 0
+    async with new_session() as session:
+        query = select(Customer.id).order_by(Customer.id)
+        while batch := (await session.scalars(query.where(Customer.id > last).limit(size))).all():
+            found += batch
+            last = batch[-1]
+    return found
+
+def test_two_at_a_time(run):
+    assert len(run(pages(2))) == 4
+
+def test_one_at_a_time(run):
+    assert len(run(pages(1))) == 4
+""",
+    )
+    result = counting.pytest("tests/test_it.py")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*_ test_one_at_a_time _*",
+            "greenroom: run(pages) sent the same query 5 times (N+1).",
+        ]
+    )
+
+
 def test_large_batches(counting: Project) -> None:
     """selectinload() asks in batches of 500, with one text: that is no N+1."""
     counting.passes(
