@@ -145,11 +145,15 @@ def test_server_that_ends_in_the_middle(embedded_project: Project, runtime: Path
     embedded_project.write(
         "tests/test_it.py",
         """
-        import os, pathlib, signal
+        import os, pathlib, signal, time
 
         def test_one(client):
             (pid,) = pathlib.Path(os.environ["GREENROOM_RUNTIME_DIR"]).glob("*/*/run-*/data/postmaster.pid")
             os.kill(int(pid.read_text().split()[0]), signal.SIGQUIT)
+            end = time.monotonic() + 20
+            while pid.exists():  # its last act
+                assert time.monotonic() < end
+                time.sleep(0.01)
 
         def test_two(client):
             pass
