@@ -4,7 +4,16 @@
 model, the attribute and the user's own line. Nothing here is imported before something has failed.
 """
 
-from greenroom.explain.explaining import explain, told
-from greenroom.explain.explanation import Explanation
+from greenroom.diagnosis.explanation import Explanation
+from greenroom.explain.explaining import (
+    LOADS,
+    explain,
+    explain_caught,
+    report_caught,
+    report_swallowed,
+    said_briefly,
+)
 
-__all__ = ["Explanation", "explain", "told"]
+__all__ = [
+    "LOADS", "Explanation", "explain", "explain_caught", "report_caught", "report_swallowed", "said_briefly",
+]  # fmt: skip

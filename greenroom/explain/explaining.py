@@ -1,55 +1,19 @@
-"""The recognisers, and the one function that asks them."""
+"""Asks the recognisers about an exception and those behind it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from greenroom.explain import (
-    coroutines,
-    generators,
-    greenlets,
-    installation,
-    lifespans,
-    loops,
-    pools,
-    serialising,
-    sessions,
-    tasks,
-)
-from greenroom.explain.explanation import Explanation
-from greenroom.explain.failure import Failure, chain, failure_of
+from greenroom.diagnosis.exceptions import Raised, chain
+from greenroom.diagnosis.explanation import Explanation
+from greenroom.explain import recognisers as _registered  # noqa: F401
+from greenroom.explain.failure import Failure, failure_of
+from greenroom.explain.registry import RECOGNISERS
 
-Recogniser = Callable[[Failure], Explanation | None]
-"""Takes one exception of a chain. Returns None unless it is certain."""
-
-RECOGNISERS: Final[tuple[Recogniser, ...]] = (
-    greenlets.missing_greenlet,
-    serialising.hidden_by_pydantic,
-    installation.no_greenlet,
-    installation.asynchronous_engine,
-    loops.different_loop,
-    loops.bound_to_a_loop,
-    loops.running_already,
-    tasks.connecting,
-    sessions.detached,
-    sessions.pending_rollback,
-    sessions.failed_transaction,
-    sessions.closed,
-    pools.exhausted,
-    pools.collected,
-    lifespans.never_entered,
-    coroutines.used_unawaited,
-    coroutines.asserted,
-    coroutines.never_awaited,
-    coroutines.test_not_run,
-    coroutines.fixture_not_run,
-    generators.used,
-)
-
-CONSEQUENCES: Final[tuple[Recogniser, ...]] = (loops.busy, tasks.in_progress)
-"""Asked when no exception of the chain is one of those: what they explain follows from one of them as a rule."""
+LOADS: Final = frozenset({"deferred-column", "detached-instance", "expired-attribute", "lazy-load"})
+"""The sections of errors that are lazy loads which failed."""
 
 
 def explain(exception: BaseException) -> Explanation | None:
@@ -61,10 +25,15 @@ def explain(exception: BaseException) -> Explanation | None:
     Returns:
         The explanation, or None: it is none of the errors that are known here.
     """
-    return first_explained(_failures(exception))
+    explanation = first_explained(_failures(exception))
+    if explanation is None or explanation.earlier is None:
+        return explanation
+    earlier = explain(explanation.earlier)
+    said = f"\nThat one: {earlier.title}." if earlier else ""
+    return replace(explanation, what=explanation.what + said, earlier=None)
 
 
-def told(request: str, error: BaseException) -> str:
+def report_swallowed(request: str, error: BaseException) -> str:
     """What is to be said of an exception of the application that a client did not raise.
 
     Args:
@@ -83,18 +52,67 @@ def told(request: str, error: BaseException) -> str:
     return "\n".join(lines)
 
 
+def explain_caught(errors: Iterable[Raised]) -> list[tuple[Raised, Explanation]]:
+    """The errors that are known among those that an application has caught, the first one first and none twice.
+
+    One that came to no line of the user's own is left out: pydantic reads an attribute and raises an error of its own.
+
+    Args:
+        errors: In the order in which they were raised.
+    """
+    found: list[tuple[Raised, Explanation]] = []
+    for raised in errors:
+        explanation = explain(raised.restored())
+        if explanation and explanation.where and all(explanation != other for _, other in found):
+            found.append((raised, explanation))
+    return found
+
+
+def report_caught(found: list[tuple[Raised, Explanation]]) -> str:
+    """What is to be said of errors that the application has caught itself.
+
+    The first is explained; those after it may follow from it.
+
+    Args:
+        found: As `explain_caught` returns it, with one error at least.
+    """
+    (first, explanation), *others = found
+    caught = first.caught or "in a library's code"
+    call = f"{first.call}: the" if first.call else "The"
+    lines = [
+        f"{call} application raised {type(first.error).__name__} at {explanation.where},",
+        f"caught by the application {caught}, so that the test has seen a response only.",
+        "",
+        explanation.render(),
+    ]
+    if others:
+        lines += ["", "It caught more after that, which may follow from it:", *map(said_briefly, others)]
+    return "\n".join(lines)
+
+
+def said_briefly(caught: tuple[Raised, Explanation]) -> str:
+    """One error that the application has caught, in a line.
+
+    Args:
+        caught: One of what `explain_caught` returns.
+    """
+    raised, explanation = caught
+    call = f" ({raised.call})" if raised.call else ""
+    return f"  {explanation.where}: {explanation.title}{call}"
+
+
 def first_explained(failures: Iterable[Failure]) -> Explanation | None:
-    """The explanation of the outermost exception that has one.
+    """The explanation of the outermost exception that has one, or else of a consequence.
 
     Args:
         failures: The exceptions of a chain, the outermost first.
     """
     known = list(failures)
-    for recognisers in (RECOGNISERS, CONSEQUENCES):
+    for consequence in (False, True):
+        asked = [each for each in RECOGNISERS if each.consequence is consequence]
         for failure in known:
-            for recogniser in recognisers:
-                explanation = recogniser(failure)
-                if explanation is not None:
+            for recogniser in asked:
+                if explanation := recogniser(failure):
                     return explanation
     return None
 
@@ -103,7 +121,7 @@ def _failures(exception: BaseException) -> Iterator[Failure]:
     """The chain. What a library has wrapped passed through the frames of its wrapper, too."""
     outermost = failure_of(exception)
     yield outermost
-    for error in chain(exception):
+    for error in chain(exception, expected=False):
         if error is not exception:
             failure = failure_of(error)
             yield replace(failure, frames=outermost.frames + failure.frames)

@@ -7,85 +7,15 @@ its `error` is None.
 from __future__ import annotations
 
 import linecache
-import os
-import re
-import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, TypeVar
 
+from greenroom.diagnosis.exceptions import chain, full_name
+from greenroom.diagnosis.frames import Frame
 from greenroom.explain import source
 
-if TYPE_CHECKING:
-    from types import CodeType
-
 T = TypeVar("T")
-
-_OURS: Final = str(Path(__file__).parent.parent) + os.sep
-_LIBRARIES: Final = re.compile(
-    r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib[/\\]python3\.\d+[/\\]|^<|\.pyx$|_cy\.py$"
-)
-_STDLIB: Final = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One line that the exception passed through.
-
-    Attributes:
-        file: The file, as Python or the pasted text has it.
-        line: The number of the line.
-        function: The function's name.
-        text: The line's source.
-        expression: The part of it that was being evaluated; empty if unknown.
-        locals: The function's variables; empty if it is a pasted one.
-        globals: Its module's; empty if it is a pasted one.
-        code: The function's code; None if it is a pasted one.
-    """
-
-    file: str
-    line: int
-    function: str
-    text: str = ""
-    expression: str = ""
-    locals: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    globals: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    code: CodeType | None = field(default=None, repr=False)
-
-    @property
-    def is_users(self) -> bool:
-        """Whether it is neither a library's, nor Python's, nor greenroom's."""
-        return not (
-            self.file.startswith((_OURS, *_STDLIB))
-            or _LIBRARIES.search(self.file)
-            # What is compiled with Cython has paths of the machine that it was compiled on.
-            or (self.code is not None and not Path(self.file).is_absolute())
-            # A pasted one of another machine.
-            or (
-                self.code is None
-                and re.search(r"(^|[/\\])greenroom[/\\](loop|plugin|explain)[/\\]", self.file)
-            )
-        )
-
-    @property
-    def where(self) -> str:
-        """`file:line`, the file relative to the working folder if it is below it."""
-        return place(self.file, self.line) if self.code is not None else f"{self.file}:{self.line}"
-
-    @property
-    def call(self) -> str:
-        """What was being evaluated: the expression if it is known, else the line."""
-        return self.expression or self.text
-
-    @property
-    def of_sqlalchemy(self) -> bool:
-        """Whether it is SQLAlchemy's own."""
-        return "/sqlalchemy/" in self.file.replace("\\", "/")
-
-    def within(self, *files: str) -> bool:
-        """Whether it is of one of these files of libraries, such as `sqlalchemy/orm/session.py`."""
-        return self.file.replace("\\", "/").endswith(tuple(f"/{file}" for file in files))
 
 
 @dataclass(frozen=True)
@@ -97,16 +27,32 @@ class Failure:
         message: Its text.
         frames: What it passed through, the innermost last.
         error: The exception itself; None if it is a pasted one.
+        behind: The names of the classes of those behind it: what it was raised from, or in spite of.
+        wrapping: How many of a pasted one's first frames are those of the outermost exception of its chain.
+        said: The match of the recogniser's pattern in the message.
     """
 
     kinds: tuple[str, ...]
     message: str
     frames: tuple[Frame, ...]
     error: BaseException | None = field(default=None, repr=False)
+    behind: tuple[str, ...] = ()
+    wrapping: int = 0
+    said: Any = None
 
     def of(self, *kinds: str) -> bool:
-        """Whether it is of one of these classes, each by its full name, built-in ones without a module."""
-        return not set(kinds).isdisjoint(self.kinds)
+        """Whether it is of one of these classes, each by its full name, built-in ones without a module.
+
+        Many forms of text have the name only.
+        """
+        if not set(kinds).isdisjoint(self.kinds):
+            return True
+        return self.error is None and not {kind.rpartition(".")[2] for kind in kinds}.isdisjoint(self.kinds)
+
+    @property
+    def kind(self) -> str:
+        """The name of its class, without the module."""
+        return self.kinds[0].rpartition(".")[2]
 
     @property
     def users(self) -> Frame | None:
@@ -119,14 +65,19 @@ class Failure:
         return bool(self.frames) and self.frames[-1].is_users
 
     @property
+    def raised_by_hand(self) -> bool:
+        """Whether the user's own line says `raise`, with a text that is like one of Python's or of a library."""
+        return self.users is not None and self.users.text.startswith("raise")
+
+    @property
     def where(self) -> str:
         """The user's own line, `file:line`; empty if unknown."""
         return self.users.where if self.users else ""
 
     @property
-    def call(self) -> str:
-        """What the user's own line did; `it` if that is unknown."""
-        return (self.users.call if self.users else "") or "it"
+    def quoted(self) -> str:
+        """What the user's own line did, as code in a sentence; words if that is unknown."""
+        return self.users.quoted if self.users else "the code"
 
     @property
     def after_users(self) -> tuple[Frame, ...]:
@@ -137,7 +88,9 @@ class Failure:
     @property
     def in_sqlalchemy(self) -> bool:
         """Whether SQLAlchemy has raised it or passed it on. A mock raises the same, and a pasted text may have no frames."""
-        return self.error is None or any(frame.of_sqlalchemy for frame in self.frames)
+        if any(frame.of_sqlalchemy for frame in self.frames):
+            return True
+        return self.error is None and not self.raised_by_hand
 
     def passed(self, file: str, *functions: str) -> Frame | None:
         """The innermost frame of a library's file, if a function of these names (or any) is there."""
@@ -158,16 +111,6 @@ class Failure:
                     yield value
 
 
-def place(file: str, line: int) -> str:
-    """`file:line`, the file relative to the working folder if it is below it."""
-    return f"{os.path.relpath(file) if Path(file).is_relative_to(Path.cwd()) else file}:{line}"
-
-
-def name_of(kind: type) -> str:
-    """A class's full name; without a module if it is built in."""
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
 def failure_of(error: BaseException) -> Failure:
     """One live exception, without those that it was raised from."""
     frames = []
@@ -177,7 +120,7 @@ def failure_of(error: BaseException) -> Failure:
         frames.append(
             Frame(
                 file=code.co_filename,
-                line=entry.tb_lineno,
+                number=entry.tb_lineno,
                 function=code.co_name,
                 text=linecache.getline(code.co_filename, entry.tb_lineno).strip(),
                 expression=source.expression(entry),
@@ -187,29 +130,10 @@ def failure_of(error: BaseException) -> Failure:
             )
         )
         entry = entry.tb_next
-    return Failure(tuple(map(name_of, type(error).__mro__)), str(error), tuple(frames), error)
-
-
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and those behind it, each once, the outermost first.
-
-    That is its cause, what it was raised in spite of (also if that is suppressed, as SQLAlchemy does), the driver's own,
-    and the members of a group. What an assertion or a `pytest.fail()` in an except block was raised in spite of is no
-    reason for it: the test expected that one.
-    """
-    waiting, seen = [error], set[int]()
-    while waiting:
-        current = waiting.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        behind = [current.__cause__, getattr(current, "orig", None)]
-        if not (
-            isinstance(current, AssertionError)
-            or "_pytest.outcomes.OutcomeException" in map(name_of, type(current).__mro__)
-        ):
-            behind.append(current.__context__)
-        if isinstance(current, BaseExceptionGroup):
-            behind += current.exceptions
-        waiting += [found for found in behind if isinstance(found, BaseException)]
+    return Failure(
+        tuple(map(full_name, type(error).__mro__)),
+        str(error),
+        tuple(frames),
+        error,
+        tuple(full_name(type(each)) for each in chain(error, expected=False) if each is not error),
+    )

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from greenroom.diagnosis.explanation import PAGE
 from greenroom.errors import GreenroomError
-from greenroom.explain.explanation import PAGE
 
 _PAGE: Final = Path(__file__).with_name("faq.md")
 _HEADING: Final = re.compile(r"^## (.+)$", re.MULTILINE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+import re
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -45,6 +46,22 @@ def expression(entry: TracebackType) -> str:
         # Its head is what was evaluated, not its body.
         return lines[0].decode().partition("#")[0].strip().removesuffix(":")
     return " ".join(b"".join(lines).decode().split())
+
+
+def statement(text: str) -> ast.stmt | None:
+    """An expression, or a line, or the head of a block as it stands in a line; None if it is none or goes on below."""
+    for body in ("", " pass", ": pass"):
+        try:
+            tree = ast.parse(straight(text) + body)
+        except (SyntaxError, ValueError):
+            continue
+        return tree.body[0] if len(tree.body) == 1 else None
+    return None
+
+
+def straight(text: str) -> str:
+    """A line as `statement` reads it."""
+    return re.sub(r"^elif\b", "if", text.strip())
 
 
 def assigned(code: CodeType, name: str, before: int) -> Assignment | None:
@@ -94,14 +111,12 @@ def _function(code: CodeType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
 def _value_for(node: ast.AST, name: str) -> ast.expr | None:
     """The value that this piece of code gives to a name, if it does."""
     match node:
-        case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
-            return value
-        case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value) if target == name:
-            return value
-        case ast.NamedExpr(target=ast.Name(id=target), value=value) if target == name:
-            return value
-        case ast.For(target=ast.Name(id=target), iter=value) if target == name:
-            return value
-        case ast.AsyncFor(target=ast.Name(id=target), iter=value) if target == name:
+        case (
+            ast.Assign(targets=[ast.Name(id=target)], value=value)
+            | ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value)
+            | ast.NamedExpr(target=ast.Name(id=target), value=value)
+            | ast.For(target=ast.Name(id=target), iter=value)
+            | ast.AsyncFor(target=ast.Name(id=target), iter=value)
+        ) if target == name:
             return value
     return None

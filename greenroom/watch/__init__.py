@@ -4,7 +4,7 @@ SQLAlchemy's engines and sessions are watched, those of the application and thos
 straight with a driver is not seen.
 """
 
-from greenroom.watch.held import Holder, holders
+from greenroom.watch.connection_holders import Holder, holders
 from greenroom.watch.queries import Queries, Query
 
 __all__ = ["Holder", "Queries", "Query", "holders"]

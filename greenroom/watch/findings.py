@@ -1,13 +1,25 @@
-"""What was found during a test, until the test is told."""
+"""What the watch stops where it happens, and what was found during a test until the test is told."""
 
 from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
-from greenroom.watch.errors import Finding
+from greenroom.diagnosis.exceptions import chain
+from greenroom.errors import GreenroomError
+
+
+class Finding(GreenroomError):
+    """Something that the watch stops where it happens, and that fails the test wherever that is. Its text is an explanation."""
+
+
+class ForeignLoopError(Finding):
+    """A pooled connection was asked for on another event loop than it was made on."""
+
+
+class LazyLoadError(Finding):
+    """The application read an attribute that was not loaded, and `lazy_loads = "fail"` forbids that."""
 
 
 class Findings:
@@ -35,27 +47,11 @@ class Findings:
         Args:
             seen: What the test itself has failed with. What that or its causes say is left out.
         """
-        found = []
-        while self._errors:
-            found.append(self._errors.popleft())
-        known = {id(error) for error in _chain(seen)}
+        found = [self._errors.popleft() for _ in range(len(self._errors))]
+        known = {id(error) for error in chain(seen, expected=True)} if seen else set()
         return [error for error in found if id(error) not in known]
 
 
 def _is_finding(information: Any) -> bool:
     """Whether what pytest shows (its `ExceptionInfo`) is one of these errors."""
     return isinstance(information.value, Finding)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception, its causes, contexts and members, also suppressed ones, each once."""
-    waiting, seen = [error], set[int]()
-    while waiting:
-        current = waiting.pop()
-        if current is None or id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        waiting += [current.__cause__, current.__context__]
-        if isinstance(current, BaseExceptionGroup):
-            waiting += current.exceptions

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, overload
 
 if TYPE_CHECKING:
-    from greenroom.watch.attributes import Origin
+    from greenroom.watch.causes import Cause
 
 SHOWN = 200
 """Characters of a statement that a message shows."""
@@ -21,22 +21,22 @@ class Query:
     Attributes:
         statement: Its text, as the driver got it.
         parameters: Its parameters, as the driver got them; not shown anywhere, since they may be secrets.
-        origin: Where it comes from.
+        cause: What led to it.
     """
 
     statement: str
     parameters: Any = field(repr=False)
-    origin: Origin
+    cause: Cause
 
     @property
     def attribute(self) -> str:
         """The attribute that was loaded by reading it, such as `Customer.orders`; empty if it was none."""
-        return self.origin.read.name if self.origin.read else ""
+        return self.cause.read.name if self.cause.read else ""
 
     @property
     def where(self) -> str:
         """The user's own line, `file:line`; empty if there is none."""
-        return self.origin.line.where if self.origin.line else ""
+        return self.cause.line.where if self.cause.line else ""
 
     def __str__(self) -> str:
         text = " ".join(self.statement.split())

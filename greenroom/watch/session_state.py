@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from sqlalchemy import Engine, event
-from sqlalchemy.pool.base import _ConnectionFairy
+
+from greenroom.private.sqlalchemy import ConnectionFairy
 
 _BLANK: Final = r"(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*"
 
@@ -53,7 +54,7 @@ class SessionState:
     def install(self) -> Callable[[], None]:
         """Watch all engines and pools of this process. Returns what ends that."""
         event.listen(Engine, "before_cursor_execute", self._look)
-        stock: Any = _ConnectionFairy.driver_connection
+        stock: Any = ConnectionFairy.driver_connection
 
         def driver_connection(connection: Any) -> Any:
             # SQLAlchemy itself asks for it when an engine connects for the first time, and changes nothing.
@@ -61,13 +62,13 @@ class SessionState:
                 self.changed = True
             return stock.fget(connection)
 
-        _ConnectionFairy.driver_connection = property(  # type: ignore[method-assign,assignment]
+        ConnectionFairy.driver_connection = property(  # type: ignore[method-assign,assignment]
             driver_connection, doc=stock.__doc__
         )
 
         def undo() -> None:
             event.remove(Engine, "before_cursor_execute", self._look)
-            _ConnectionFairy.driver_connection = stock  # type: ignore[method-assign]
+            ConnectionFairy.driver_connection = stock  # type: ignore[method-assign]
 
         return undo
 

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from greenroom.watch.caught import Caught
+from greenroom.watch.connection_holders import note_holders
 from greenroom.watch.current import Current
 from greenroom.watch.findings import Findings
-from greenroom.watch.held import Holding
-from greenroom.watch.lazy import LazyLoads
-from greenroom.watch.loops import PoolGuard
-from greenroom.watch.requests import Requests
+from greenroom.watch.lazy_loads import stop_lazy_loads
+from greenroom.watch.pool_guard import PoolGuard
+from greenroom.watch.scopes import Scopes
 
 if TYPE_CHECKING:
     from greenroom.config import Config
@@ -25,7 +26,8 @@ class Watch:
     Attributes:
         current: The test that runs, and its settings.
         findings: What was raised and may not have reached the test.
-        requests: The queries of each request.
+        scopes: The queries of each request.
+        caught: What the application raised and caught itself.
 
     Args:
         config: The project.
@@ -37,15 +39,15 @@ class Watch:
         self._joined = False
         self.current = Current("", config.lazy_loads, config.n_plus_one)
         self.findings = Findings()
-        self.requests = Requests(self.current)
+        self.scopes = Scopes(self.current, self._undo)
+        self.caught = Caught()
 
     def install(self) -> Callable[[], None]:
         """Begin. Returns what ends it."""
         if self._config.pool_guard:
-            self._undo.callback(PoolGuard(self.current, self.findings).install())
-            self._undo.callback(Holding(self.current).install())
-        self._undo.callback(LazyLoads(self.current, self.findings).install())
-        self._undo.callback(self.requests.remove)
+            PoolGuard(self.current, self.findings).install(self._undo)
+            note_holders(self.current, self._undo)
+        stop_lazy_loads(self.current, self.findings, self._undo)
         return self._undo.close
 
     def begin(self, test: str, *, clients: bool, lazy_loads: str | None, n_plus_one: str | None) -> None:
@@ -58,21 +60,22 @@ class Watch:
             n_plus_one: What its marker says, if it has one.
         """
         self.current.test = test
+        self.caught.forget()
         self.current.lazy_loads = lazy_loads or self._config.lazy_loads
         self.current.n_plus_one = n_plus_one or self._config.n_plus_one
         if self.current.n_plus_one != "off":
-            self.requests.install()
+            self.scopes.begin_to_count()
         if not self._joined and (clients or "starlette.testclient" in sys.modules):
             self._joined = True
-            self._undo.callback(self._join())
+            self._join()
 
     def scope(self, name: str) -> AbstractContextManager[None]:
         """What is begun meanwhile belongs to one request or `run(…)`."""
-        return self.requests.scope(name)
+        return self.scopes.scope(name)
 
-    def _join(self) -> Callable[[], None]:
-        """Have each request of a `TestClient`, greenroom's or another, be a scope. Returns what undoes it."""
-        from starlette.testclient import TestClient
+    def _join(self) -> None:
+        """Have each request of a `TestClient`, greenroom's or another, be a scope."""
+        from greenroom.private.starlette import TestClient, patch
 
         stock: Any = TestClient.send
 
@@ -81,6 +84,5 @@ class Watch:
             with self.scope(f"{request.method} {request.url.path}"):
                 return stock(client, request, **options)
 
-        TestClient.send = send  # type: ignore[method-assign,assignment]
-        # It was inherited.
-        return lambda: delattr(TestClient, "send")
+        self._undo.callback(patch(send=send))
+        self._undo.callback(self.caught.join())

@@ -1,4 +1,4 @@
-"""The project `explained`: each known error is provoked in it, for real. `python -m tests.greenroom.explained` makes the table.
+"""The project `explained`: each known error is provoked in it, for real. `python -m tests.greenroom.explained` writes the page.
 
 It runs the project with both drivers on the SQLAlchemy that is installed and, as scripts/explained-errors calls it, on one
 of 2.0 as well, and writes docs/explained-errors.md.
@@ -16,10 +16,19 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from greenroom.explain.page import anchor
+from tests.greenroom import forked
 from tests.greenroom.explained_cases import CASES
 
 PROJECT: Final = Path(__file__).parent / "projects" / "explained"
-TABLE: Final = Path(__file__).parents[2] / "docs" / "explained-errors.md"
+DOCS: Final = Path(__file__).parents[2] / "docs"
+PAGE: Final = DOCS / "explained-errors.md"
+SECTIONS: Final = {
+    anchor(title): title for title in re.findall(r"^## (.+)$", (DOCS / "faq.md").read_text(), re.MULTILINE)
+}
+"""The titles of docs/faq.md, by their anchors."""
+
+EXPLAINED: Final = "explained"
 DRIVERS: Final = ("asyncpg", "psycopg")
 TITLES: Final = ("greenroom: why this failed", "greenroom: what the application raised")
 
@@ -34,6 +43,20 @@ class Outcome(NamedTuple):
 
     error: str
     explanation: str
+
+
+class Column(NamedTuple):
+    """The outcomes of all tests with one driver and one version of SQLAlchemy.
+
+    Attributes:
+        driver: One of `DRIVERS`.
+        version: Such as `2.1`.
+        outcomes: By the tests' names without `test_`.
+    """
+
+    driver: str
+    version: str
+    outcomes: dict[str, Outcome]
 
 
 def line_of(here: str, root: Path = PROJECT) -> str:
@@ -61,7 +84,7 @@ def run(
     configuration.write_text(configuration.read_text().replace("postgresql+asyncpg", f"postgresql+{driver}"))
     environment = os.environ | ({"PYTHONPATH": str(path)} if path else {})
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--junitxml=junit.xml", *arguments],
+        [*forked.command("pytest", environment), "--junitxml=junit.xml", *arguments],
         cwd=root,
         env=environment,
         capture_output=True,
@@ -89,7 +112,7 @@ def outcomes(root: Path) -> dict[str, Outcome]:
 
 
 def main(older: Path) -> None:
-    """Write the table, with SQLAlchemy as it is installed and as it is in another folder."""
+    """Write the page, with SQLAlchemy as it is installed and as it is in another folder."""
     columns = []
     with tempfile.TemporaryDirectory() as folder:
         for path in (None, older):
@@ -97,33 +120,62 @@ def main(older: Path) -> None:
                 root = Path(folder) / f"{driver}-{'older' if path else 'installed'}"
                 done = run(root, driver, "-p", "no:randomly", path=path)
                 print(done.stdout.splitlines()[-1], file=sys.stderr)
-                columns.append((driver, _version(path), outcomes(root)))
-    TABLE.write_text(table(columns))
-    print(f"{TABLE.name} written", file=sys.stderr)
+                columns.append(Column(driver, _version(path), outcomes(root)))
+    PAGE.write_text(page(columns))
+    print(f"{PAGE.name} written", file=sys.stderr)
 
 
-def table(columns: list[tuple[str, str, dict[str, Outcome]]]) -> str:
-    """The page, from a driver, SQLAlchemy's minor version and the outcomes for each column."""
-    heads = [f"{driver}, {version}" for driver, version, _ in columns]
+def page(columns: list[Column]) -> str:
+    """The page, from the outcomes with each driver and version."""
+    versions = list(dict.fromkeys(column.version for column in columns))
     lines = [
         "# Explained errors",
         "",
         "Each of these errors is provoked, for real, by a test of the project tests/greenroom/projects/explained, with each driver",
         "and each version of SQLAlchemy. `scripts/explained-errors` writes this page, and tests/greenroom/test_explain.py checks it.",
         "",
-        f"| error | {' | '.join(heads)} | section of [faq.md](faq.md) |",
-        f"| --- |{' --- |' * len(heads)} --- |",
+        f"Each is explained with {' and '.join(DRIVERS)}, on SQLAlchemy {' and '.join(versions)}. Exceptions stand beside the error.",
     ]
-    for case in CASES:
-        cells = [cell(results[case.name]) for _, _, results in columns]
-        link = f"[{case.link}](faq.md#{case.link})" if case.link else ""
-        lines.append(f"| {case.name.replace('_', ' ')} | {' | '.join(cells)} | {link} |")
+    for section, title in SECTIONS.items():
+        names = [case.name for case in CASES if case.section == section]
+        lines += ["", f"## [{title}](faq.md#{section})", ""] if names else []
+        lines += [_entry(name, columns) for name in names]
+    lines += ["", "## Errors that a client did not raise, and that are not known", ""]
+    lines += [_entry(case.name, columns) for case in CASES if not case.section]
     return "\n".join([*lines, ""])
 
 
+def _entry(name: str, columns: list[Column]) -> str:
+    """A test, and with what it comes to something else than an explanation."""
+    found = []
+    for driver in DRIVERS:
+        cells = {column.version: cell(column.outcomes[name]) for column in columns if column.driver == driver}
+        if len(set(cells.values())) == 1:
+            found += [f"{said} with {driver}" for said in set(cells.values()) if said != EXPLAINED]
+        else:
+            found += [
+                f"{said} with {driver} and SQLAlchemy {version}"
+                for version, said in cells.items()
+                if said != EXPLAINED
+            ]
+    return f"* {name.replace('_', ' ')}{': ' if found else ''}{'; '.join(found)}"
+
+
+def stated(driver: str, version: str) -> dict[str, str]:
+    """What the page says of each test, for a driver and a version of SQLAlchemy."""
+    cells = {}
+    for line in PAGE.read_text().splitlines():
+        if line.startswith("* "):
+            name, _, beside = line.removeprefix("* ").partition(": ")
+            exception = re.compile(rf"(.+) with {driver}(?: and SQLAlchemy {re.escape(version)})?")
+            found = [match[1] for part in beside.split("; ") if (match := exception.fullmatch(part))]
+            cells[name.replace(" ", "_")] = found[0] if found else EXPLAINED
+    return cells
+
+
 def cell(outcome: Outcome) -> str:
-    """One cell of the table."""
-    return "explained" if outcome.explanation else "NOT EXPLAINED" if outcome.error else "does not occur"
+    """What became of a test, in words."""
+    return EXPLAINED if outcome.explanation else "NOT EXPLAINED" if outcome.error else "does not occur"
 
 
 def _version(path: Path | None) -> str:

@@ -11,7 +11,7 @@ class Case(NamedTuple):
     Attributes:
         name: The test's, without `test_`.
         raised: What its error says, a regular expression.
-        link: The section of docs/faq.md that the explanation names; empty if there is none.
+        section: The section of docs/faq.md that the explanation names; empty if there is none.
         says: What stands in the explanation.
         here: What its line is marked with, `# here: …`; None if the explanation names no line.
         both: It fails with psycopg, too.
@@ -19,7 +19,7 @@ class Case(NamedTuple):
 
     name: str
     raised: str
-    link: str
+    section: str
     says: tuple[str, ...] = ()
     here: str | None = ""
     both: bool = True
@@ -125,7 +125,11 @@ CASES: Final = (
         "different_loop",
         LOOP,
         "different-loop",
-        ("another loop, which does not run at the moment", "`asyncio.run()`", "run(select_one(own))"),
+        (
+            "another loop, which does not run at the moment",
+            "the loop that was started at tests/test_loops.py",
+            "run(select_one(own))",
+        ),
         "select_one",
         both=False,
     ),
@@ -198,7 +202,7 @@ CASES: Final = (
         "lock_bound_to_a_different_event_loop",
         r"Lock object at .*> is bound to a different event loop",
         "queue-bound-to-a-different-event-loop",
-        ("asyncio.Lock", "greenroom's loop, the application's"),
+        ("asyncio.Lock", "greenroom's loop, the one of `client` and `run`"),
     ),
     Case("future_of_a_different_event_loop", LOOP, "different-loop", ("`await future`",)),
     Case(
@@ -374,5 +378,71 @@ CASES: Final = (
         "'AsyncConnection' object does not support the context manager protocol",
         "asynchronous-engine-in-synchronous-code",
         ("async with engine.connect()",),
+    ),
+    Case(
+        "session_closed_by_a_generator",
+        r"Method 'close\(\)' can't be called here; method '_connection_for_bind\(\)' is already in progress",
+        "session-closed-in-the-middle",
+        ("The generator that holds the session was closed meanwhile", "aclosing(rows())"),
+    ),
+    Case(
+        "session_closed_by_its_block",
+        r"Method 'close\(\)' can't be called here; method '_connection_for_bind\(\)' is already in progress",
+        "session-closed-in-the-middle",
+        ("waits for its connection", "cancelled or dropped", "asyncio.TaskGroup()"),
+    ),
+    Case(
+        "session_closed_by_a_cancellation",
+        r"Method 'close\(\)' can't be called here; method '_connection_for_bind\(\)' is already in progress",
+        "session-closed-in-the-middle",
+        ("The task was cancelled", "asyncio.TaskGroup()"),
+    ),
+    Case(
+        "detached_in_the_background",
+        "is not bound to a Session; lazy load operation",
+        "detached-instance",
+        ("background task", "await session.get(Provider, key)", "selectinload(Provider.connection)"),
+    ),
+    Case(
+        "stale_plan",
+        "cached statement plan is invalid|cached plan must not change result type",
+        "prepared-statements",
+        ("await engine.dispose()",),
+        both=False,
+    ),
+    Case(
+        "prepared_elsewhere",
+        'prepared statement ".*" (?:already exists|does not exist)',
+        "prepared-statements",
+        ("pool_mode = session",),
+        both=False,
+    ),
+    Case("too_many_connections", "too many connections for database", "too-many-connections", ("pool_size",)),
+    Case(
+        "multiple_commands",
+        "cannot insert multiple commands into a prepared statement",
+        "multiple-commands",
+        ("driver_connection.execute(script)",),
+    ),
+    Case(
+        "naive_and_aware",
+        "can't subtract offset-naive and offset-aware datetimes",
+        "naive-and-aware-datetimes",
+        ("DateTime(timezone=True)",),
+        both=False,
+    ),
+    Case(
+        "cancel_scope",
+        "Attempted to exit cancel scope in a different task than it was entered in",
+        "cancel-scope-in-another-task",
+        ("anyio.create_task_group()",),
+    ),
+    Case("bad_yield", "Task got bad yield: 'something'", "task-got-bad-yield", ("def anyio_backend()",)),
+    Case(
+        "scope_mismatch",
+        "You tried to access the function scoped fixture narrow with a module scoped request object",
+        "fixture-scopes",
+        ('@pytest.fixture(scope="module")', "def wide(narrow)"),
+        None,
     ),
 )

@@ -10,7 +10,8 @@ A comment in the line above a block says it; on a page it is not seen:
     <!-- run by: tests/docker/test_it.py -->  commands that this test runs
     <!-- not run: Docker's own commands --> why it is not; only on pages that do not teach
 
-TOML, YAML and Makefiles need no comment: they are loaded by who reads such files.
+TOML, YAML and Makefiles need no comment: the programs that read such files load them. On the page of errors, a block of
+plain text needs none either: it quotes errors, and test_explain.py compares them with real ones.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ LOADED = ("toml", "yaml", "make")
 
 STRICT = ("testing-guide", "how-it-works", "faq")
 """Pages on which each block is run here."""
+
+QUOTED = ("faq",)
+"""Pages whose blocks of plain text quote errors."""
 
 _BLOCK = re.compile(
     r"^(?P<comment><!--[^\n]*-->\n)?(?P<fence>```+)(?P<language>[^\n]*)\n(?P<text>.*?)^(?P=fence)$",
@@ -45,7 +49,7 @@ class Block:
         line: The line of its first line of code.
         language: What stands behind the backticks.
         text: The code.
-        how: The way it is run: the first words of its comment, or `load`; empty if it does not say.
+        how: The way it is run: the first words of its comment, `load` or `quote`; empty if it does not say.
         project: The project that it belongs to, or the file after `run by`.
         path: The file that it is written to.
         fails: It is to fail.
@@ -93,6 +97,8 @@ def blocks_of(page: Path) -> list[Block]:
             how, project, path, fails = told[1] or told[5], told[2] or "", told[3] or "", bool(told[4])
         elif match["language"] in LOADED:
             how = "load"
+        elif match["language"] == "text" and page.stem in QUOTED:
+            how = "quote"
         found.append(
             Block(
                 page=page,

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from greenroom.explain.page import anchor
-from tests.greenroom.explained import DRIVERS, TABLE, Outcome, cell, line_of, outcomes, run
+from greenroom.explain.registry import RECOGNISERS
+from tests.greenroom.explained import DRIVERS, PAGE, Outcome, cell, line_of, outcomes, run, stated
 from tests.greenroom.explained_cases import CASES, Case
 
 FAQ = (Path(__file__).parents[2] / "docs" / "faq.md").read_text()
@@ -40,7 +41,9 @@ def test_explained(
     # No test of the project is left out, and the one that is meant to pass does.
     assert found.keys() - {case.name for case in CASES} == {"swallowed_and_expected"}
     assert found["swallowed_and_expected"] == Outcome("", "")
-    column = table_column(driver)
+    said = stated(driver, "2.1")
+    assert said.keys() == {case.name for case in CASES}
+    assert "NOT EXPLAINED" not in PAGE.read_text()
     wrong = []
     for case in CASES:
         outcome = found[case.name]
@@ -48,8 +51,8 @@ def test_explained(
             missing = ["it was raised"] if outcome.error else []
         else:
             missing = missing_in(case, outcome)
-        if column[case.name] != cell(outcome):
-            missing.append(f"{cell(outcome)} in {TABLE.name}")
+        if said[case.name] != cell(outcome):
+            missing.append(f"{cell(outcome)} in {PAGE.name}")
         if missing:
             wrong.append(f"{case.name}: {missing}\n{outcome.explanation or outcome.error[-2000:]}")
     assert not wrong, "\n\n".join(wrong)
@@ -65,32 +68,26 @@ def missing_in(case: Case, outcome: Outcome) -> list[str]:
     missing += [words for words in case.says if " ".join(words.split()) not in unbroken]
     if not text:
         missing.append("an explanation")
-    if case.link:
-        more = f"more: docs/faq.md#{case.link}, or: greenroom explain --about {case.link}"
+    if case.section:
+        more = f"more: docs/faq.md#{case.section}, or: greenroom explain --about {case.section}"
         if not text.rstrip().endswith(more):
-            missing.append(case.link)
-        if not case.name.startswith("swallowed") and not quoted(case.link, report):
-            missing.append(f"a quote in the section {case.link} of docs/faq.md")
+            missing.append(case.section)
+        if not case.name.startswith("swallowed") and not quoted(case.section, report):
+            missing.append(f"a quote in the section {case.section} of docs/faq.md")
     return missing
 
 
-def quoted(link: str, report: str) -> bool:
+def quoted(section: str, report: str) -> bool:
     """Whether a section of docs/faq.md quotes an error that is in the report; an ellipsis stands for anything."""
-    quotes = re.findall(r"^> `(.+)`$", SECTIONS.get(link, ""), re.MULTILINE)
+    blocks = re.findall(r"^```text\n(.*?)^```$", SECTIONS.get(section, ""), re.MULTILINE | re.DOTALL)
+    quotes = [line for block in blocks for line in block.splitlines()]
     patterns = [".*?".join(map(re.escape, quote.split("…"))) for quote in quotes]
     return any(re.search(pattern, " ".join(report.split())) for pattern in patterns)
 
 
-def table_column(driver: str) -> dict[str, str]:
-    """What docs/explained-errors.md says of each case, for a driver and the SQLAlchemy of today."""
-    rows = [
-        [entry.strip() for entry in line.strip("|").split("|")]
-        for line in TABLE.read_text().splitlines()
-        if line.startswith("| ")
-    ]
-    number = rows[0].index(f"{driver}, 2.1")
-    assert f"{driver}, 2.0" in rows[0]
-    assert not [row for row in rows if "NOT EXPLAINED" in row]
-    column = {row[0].replace(" ", "_"): row[number] for row in rows[2:]}
-    assert list(column) == [case.name for case in CASES]
-    return column
+def test_sections() -> None:
+    """Each recogniser names a section of the page, and each section of the page has a recogniser or a case."""
+    assert {recogniser.section for recogniser in RECOGNISERS} <= SECTIONS.keys()
+    assert SECTIONS.keys() == {recogniser.section for recogniser in RECOGNISERS} | {
+        case.section for case in CASES if case.section
+    }

@@ -7,6 +7,7 @@ import contextlib
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock
@@ -252,6 +253,36 @@ def _a_busy_session_said_by_hand() -> None:
     raise exc.IllegalStateChangeError(
         "Method 'close()' can't be called here; method 'commit()' is already in progress"
     )
+
+
+@alike
+def _a_cancel_scope_said_by_hand() -> None:
+    raise RuntimeError("Attempted to exit cancel scope in a different task than it was entered in")
+
+
+@alike
+def _a_bad_yield_said_by_hand() -> None:
+    raise RuntimeError("Task got bad yield: 1")
+
+
+@alike
+def _a_short_response_said_by_hand() -> None:
+    raise RuntimeError("Response content shorter than Content-Length")
+
+
+@alike
+def _datetimes_of_ones_own() -> None:
+    assert datetime.now(UTC) - datetime(2026, 1, 1)  # noqa: DTZ001 - it has none, and so it fails
+
+
+@alike
+def _a_session_without_what_nobody_has() -> None:
+    Session().nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+@alike
+def _another_operational_error() -> None:
+    raise exc.OperationalError("SELECT 1", {}, RuntimeError("no password supplied"))
 
 
 @alike

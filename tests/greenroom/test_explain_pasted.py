@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from greenroom.explain.pasted import explain_text
+from tests.greenroom import forked
 from tests.greenroom.explained import line_of, run
 from tests.greenroom.explained_cases import CASES
 
@@ -160,7 +161,7 @@ def test_forms(form: Callable[[str], str]) -> None:
 def greenroom(*arguments: str, stdin: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run `greenroom explain`."""
     return subprocess.run(
-        [sys.executable, "-m", "greenroom", "explain", *arguments],
+        [*forked.command("greenroom"), "explain", *arguments],
         cwd=cwd,
         input=stdin,
         capture_output=True,
@@ -182,12 +183,12 @@ def test_command(tmp_path: Path) -> None:
 
 
 def test_command_finds_nothing(tmp_path: Path) -> None:
-    """A text without a known error says so, and so does a file that is not there; both end with 1."""
+    """A text without a known error says so, and so does a file that is not there: 1 for what was not found, 2 for what could not be done."""
     done = greenroom(stdin="3 passed in 0.1 s\n", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "Nothing in this text is an error that greenroom knows." in done.stderr
+    assert "This text contains no error that greenroom knows." in done.stderr
     missing = greenroom("nothing.txt", stdin="", cwd=tmp_path)
-    assert missing.returncode == 1
+    assert missing.returncode == 2
     assert "nothing.txt cannot be read: No such file or directory." in missing.stderr
 
 
@@ -195,11 +196,11 @@ def test_section_of_the_page(tmp_path: Path) -> None:
     """`--about` prints what the documentation says about an error, anywhere; a section that is not there is named with those that are."""
     done = greenroom("--about", "lazy-load", stdin="", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("## Lazy load\n\n> `sqlalchemy.exc.MissingGreenlet: ")
+    assert done.stdout.startswith("## Lazy load\n\n```text\nsqlalchemy.exc.MissingGreenlet: ")
     assert "## Expired attribute" not in done.stdout
     assert "<!--" not in done.stdout
     unknown = greenroom("--about", "lazy", stdin="", cwd=tmp_path)
-    assert unknown.returncode == 1
+    assert unknown.returncode == 2
     assert "docs/faq.md has no section 'lazy'. Its sections: lazy-load, expired-attribute, " in unknown.stderr
     assert "→ greenroom explain --about lazy-load" in unknown.stderr
 

@@ -187,3 +187,64 @@ def test_entered_synchronously(call: str, kind: str, more: str, explained: bool)
     assert [explanation.title for explanation in found] == (
         ["TypeError: an asynchronous engine in synchronous code"] if explained else []
     )
+
+
+SHORT = """\
+from fastapi import FastAPI, Response
+
+app = FastAPI()
+
+@app.get("/")
+async def get():
+    return Response(b"ab", headers={"content-length": "5"})
+"""
+
+
+def test_content_length(tmp_path: Path) -> None:
+    """A server says that a response was too short, in a traceback without a line of the user's."""
+    (tmp_path / "main.py").write_text(SHORT)
+    command = [sys.executable, "-m", "uvicorn", "main:app", "--uds", "socket"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        printed = ""
+        while "Uvicorn running" not in printed:
+            line = server.stderr.readline()
+            assert line, printed
+            printed += line
+        transport = httpx2.HTTPTransport(uds=str(tmp_path / "socket"))
+        with (
+            httpx2.Client(transport=transport, base_url="http://test") as client,
+            pytest.raises(httpx2.RemoteProtocolError),
+        ):
+            client.get("/")
+        server.terminate()
+        printed += server.stderr.read()
+    for text in (
+        printed,
+        printed.replace(
+            "h11._util.LocalProtocolError: Too little data for declared Content-Length",
+            "RuntimeError: Response content shorter than Content-Length",
+        ),
+    ):
+        (explanation,) = explain_text(text)
+        assert "a response was shorter than its Content-Length" in explanation.title
+        assert explanation.where == ""
+
+
+STRICT = """\
+tests/test_it.py::test_it
+  /venv/lib/python3.12/site-packages/pytest_asyncio/plugin.py:700: PytestDeprecationWarning: asyncio test 'test_it' requested async @pytest.fixture 'customer' in strict mode. You might want to use @pytest_asyncio.fixture or switch to auto mode. This will become an error in future versions of pytest-asyncio.
+    warnings.warn(
+
+  /venv/lib/python3.12/site-packages/_pytest/fixtures.py:1181: PytestRemovedIn9Warning: 'test_other' requested an async fixture 'order', with no plugin or hook that handled it. This is usually an error, as pytest does not natively support it.
+    fixturefunc = resolve_fixture_function(fixturedef, request)
+"""
+
+
+def test_strict_mode() -> None:
+    """The warnings about asynchronous fixtures that nobody runs name the fixture, and what would run it."""
+    strict, unhandled = explain_text(STRICT)
+    assert "pytest-asyncio does not run the fixture 'customer'" in strict.title
+    assert 'asyncio_mode = "auto"' in strict.render()
+    assert "'order'" in unhandled.title
+    assert "@pytest_asyncio.fixture\nasync def order():" in unhandled.fixes[1][1]

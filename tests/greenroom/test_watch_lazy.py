@@ -99,6 +99,13 @@ async def get_flushed(session: SessionDependency) -> int:
     return 1
 """
 
+ASYNC_ATTRS = """\
+try:
+    from sqlalchemy.ext.asyncio import AsyncAttrs
+except ImportError:  # before SQLAlchemy 2.0.13
+    class AsyncAttrs: ...
+"""
+
 TESTS = """
 import pytest
 import shop.more
@@ -122,7 +129,7 @@ def lazy(project: Project) -> Project:
     project.replace(
         "shop/models.py",
         "from sqlalchemy.orm",
-        "from sqlalchemy.ext.asyncio import AsyncAttrs\nfrom sqlalchemy.orm",
+        ASYNC_ATTRS + "from sqlalchemy.orm",
     )
     project.replace("pyproject.toml", "seed =", 'lazy_loads = "fail"\nseed =')
     return project
@@ -146,7 +153,7 @@ def test_that_may(client):
     result = lazy.pytest("tests/test_it.py")
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines([
-        "E *LazyLoadError: `Customer.orders` was loaded lazily: a relationship that was not loaded.",
+        "E *LazyLoadError: `Customer.orders` was loaded lazily: a relationship that was not loaded",
         "E *shop/more.py:19: return len(customer.orders)",
         "E *select(Customer).options(selectinload(Customer.orders))",
         "E *await session.refresh(customer, attribute_names=*)",
@@ -160,7 +167,7 @@ def test_expired_attribute(lazy: Project) -> None:
     result = lazy.pytest("tests/test_it.py")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([
-        "E *LazyLoadError: `Customer.name` was loaded lazily: an attribute that has expired.",
+        "E *LazyLoadError: `Customer.name` was loaded lazily: an attribute that has expired",
         "E *shop/more.py:26: return customer.name",
         "E *expire_on_commit=False)",
     ])  # fmt: skip
@@ -187,6 +194,8 @@ def test_what_is_no_lazy_load(lazy: Project) -> None:
         + """
 @pytest.mark.parametrize("path", ["/awaited", "/refreshed", "/loaded"])
 def test_explicit(client, path):
+    if path == "/awaited" and not hasattr(Customer, "awaitable_attrs"):
+        return  # before SQLAlchemy 2.0.13 there is no such thing
     assert client.get(path).json() == 2
 
 def test_flush(client):

@@ -133,7 +133,7 @@ def test_run(run):
     result.assert_outcomes(failed=4)
     result.stdout.fnmatch_lines([
         "*_ test_lazy_loads _*",
-        "greenroom: GET /run-sync loaded `Customer.orders` 4 times, with a query each (N+1).",
+        "greenroom: GET /run-sync loaded `Customer.orders` 4 times, with a query each (N+1)",
         "shop/more.py:13: return *len(customer.orders)*",
         "    SELECT orders.id*",
         "fix 1: load it for all of them with the query that loads the Customers:",
@@ -143,11 +143,11 @@ def test_run(run):
         "*_ test_awaited_attributes _*",
         "greenroom: GET /awaited loaded `Customer.orders` 4 times*",
         "*_ test_loop _*",
-        "greenroom: GET /looped sent the same query 4 times (N+1).",
+        "greenroom: GET /looped sent the same query 4 times (N+1)",
         "shop/more.py:32: names.append(await session.scalar(select(Customer.name).where(Customer.id == number)))",
         "    SELECT customers.name*",
         "*_ test_run _*",
-        "greenroom: run(several) sent the same query 4 times (N+1).",
+        "greenroom: run(several) sent the same query 4 times (N+1)",
     ])  # fmt: skip
 
 
@@ -226,7 +226,7 @@ def test_one_at_a_time(run):
     result.stdout.fnmatch_lines(
         [
             "*_ test_one_at_a_time _*",
-            "greenroom: run(pages) sent the same query 5 times (N+1).",
+            "greenroom: run(pages) sent the same query 5 times (N+1)",
         ]
     )
 
@@ -276,7 +276,7 @@ def test_marked(client):
     result.assert_outcomes(passed=2, failed=1, warnings=1)
     result.stdout.fnmatch_lines([
         "*test_it.py::test_warned",
-        "*RepeatedQueriesWarning: GET /looped sent the same query 4 times (N+1).",
+        "*RepeatedQueriesWarning: GET /looped sent the same query 4 times (N+1)",
     ])  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 import pytest
@@ -125,3 +126,63 @@ def test_result_without_rows(run, async_session):
         return result.all()  # here: result_without_rows
 
     run(write())
+
+
+async def provide():
+    async with new_session() as session:  # here: session_closed_by_a_generator
+        yield session
+
+
+def test_session_closed_by_a_generator(run, database_url):
+    async def leave():
+        await engine.dispose()
+        holder = provide()
+        session = await anext(holder)
+        statement = asyncio.ensure_future(session.execute(text("SELECT 1")))
+        await asyncio.sleep(0)
+        try:
+            await holder.aclose()
+        finally:
+            await asyncio.wait([statement])
+
+    run(leave())
+
+
+def test_session_closed_by_its_block(run, database_url):
+    async def leave():
+        await engine.dispose()
+        statements = []
+        try:
+            async with new_session() as session:  # here: session_closed_by_its_block
+                statements.append(asyncio.create_task(session.execute(text("SELECT 1"))))
+                await asyncio.sleep(0)
+        finally:
+            await asyncio.wait(statements)
+
+    run(leave())
+
+
+def test_session_closed_by_a_cancellation(run, database_url):
+    statements, begun = [], asyncio.Event()
+
+    async def work():
+        async with new_session() as session:  # here: session_closed_by_a_cancellation
+            statements.append(asyncio.create_task(session.execute(text("SELECT 1"))))
+            begun.set()
+            await asyncio.Event().wait()
+
+    async def cancel():
+        await engine.dispose()
+        task = asyncio.create_task(work())
+        await begun.wait()
+        task.cancel()
+        try:
+            await task
+        finally:
+            await asyncio.wait(statements)
+
+    run(cancel())
+
+
+def test_detached_in_the_background(client, provider):
+    client.get("/providers/a/notified")

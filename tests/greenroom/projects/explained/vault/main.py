@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import BackgroundTasks, Depends, FastAPI, Request
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
@@ -78,3 +78,13 @@ async def get_farewell(request: Request) -> str:
 @app.get("/broken")
 async def get_broken() -> None:
     raise LookupError("broken on purpose")  # here: swallowed_and_unknown
+
+
+async def notify(provider: Provider) -> None:
+    print(provider.connection)  # here: detached_in_the_background
+
+
+@app.get("/providers/{name}/notified")
+async def get_notified(name: str, tasks: BackgroundTasks) -> None:
+    async with new_session() as session:
+        tasks.add_task(notify, await service.provider_named(session, name))
