@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import operator
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.errors import AppError
 from greenroom.loop.lifespan import Lifespan
@@ -30,6 +31,7 @@ class Application:
     def __init__(self, config: Config, loop: Loop) -> None:
         self._config = config
         self._loop = loop
+        self._stopped = ""
         self._app: ASGIApp | None = None
         self._overrides: dict[Any, Any] = {}
         self._lifespan: Lifespan | None = None
@@ -49,8 +51,19 @@ class Application:
         return self._app
 
     @property
+    def base_url(self) -> str:
+        """Where its clients say that it is: the setting, or a host that its `TrustedHostMiddleware` allows."""
+        if self._config.base_url:
+            return self._config.base_url
+        for middleware in getattr(self.asgi, "user_middleware", ()):
+            allowed = [*middleware.kwargs.get("allowed_hosts", ())] if _checks_hosts(middleware) else []
+            if allowed and not {"*", _HOST} & {*allowed}:
+                return f"http://{allowed[0].replace('*.', f'{_HOST}.')}"
+        return DEFAULT_URL
+
+    @property
     def up(self) -> bool:
-        """Whether its lifespan is open, and by `start`."""
+        """Whether `start` has started its lifespan."""
         return self._lifespan is not None and not self._held
 
     def start(self) -> dict[str, Any]:
@@ -72,11 +85,23 @@ class Application:
             self._lifespan = lifespan
         return self._state
 
-    def stop(self) -> None:
-        """Shut it down, if it is up."""
+    def stop(self, why: str = "") -> None:
+        """Shut it down, if it is up.
+
+        Args:
+            why: What a test that finds it started up again should know.
+        """
         lifespan, self._lifespan = self._lifespan, None
         if lifespan is not None:
+            self._stopped = why
             lifespan.stop()
+
+    def take_restart(self) -> str:
+        """Why it was started up again since this was last asked; empty if it was not, or for no reason to speak of."""
+        why = self._stopped if self._lifespan is not None else ""
+        if why:
+            self._stopped = ""
+        return why
 
     @contextlib.contextmanager
     def suspended(self, app: Any, state: dict[str, Any]) -> Iterator[None]:
@@ -96,14 +121,15 @@ class Application:
         self._held.pop()
 
     def _look(self) -> None:
-        """Know the application if somebody else has imported it."""
+        """Find the application if other code has imported it."""
         module, _, name = self._config.app.partition(":")
         if self._app is None and module in sys.modules and not name.endswith("()"):
-            self._app = getattr(sys.modules[module], name, None)
+            with contextlib.suppress(AttributeError):
+                self._app = operator.attrgetter(name)(sys.modules[module])
 
     @contextlib.contextmanager
     def keeping_overrides(self) -> Iterator[None]:
-        """Put back what is changed in `dependency_overrides` meanwhile.
+        """Undo changes to `dependency_overrides` after the block.
 
         An application that is imported meanwhile is remembered as it was right after that.
         """
@@ -114,6 +140,17 @@ class Application:
         if overrides is not None and overrides != self._overrides:
             overrides.clear()
             overrides.update(self._overrides)
+
+
+_HOST: Final = "testserver"
+"""The host of Starlette's `TestClient`."""
+
+DEFAULT_URL: Final = f"http://{_HOST}"
+"""Where clients say that an application is, if it allows that."""
+
+
+def _checks_hosts(middleware: Any) -> bool:
+    return getattr(middleware.cls, "__name__", "") == "TrustedHostMiddleware"
 
 
 def _overrides(app: Any) -> dict[Any, Any]:
@@ -133,7 +170,7 @@ def load(config: Config, key: str) -> Any:
     target: str = getattr(config, key)
     module, _, name = target.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name.removesuffix("()"))
+        found = operator.attrgetter(name.removesuffix("()"))(importlib.import_module(module))
         return found() if name.endswith("()") else found
     except Exception as error:
         raise AppError(

@@ -1,12 +1,15 @@
 """Every error greenroom raises on purpose.
 
     GreenroomError
-     ├── ConfigError        [tool.greenroom] is missing something, or says something that cannot be
+     ├── ConfigError        [tool.greenroom] lacks a setting, or has a wrong one
+     ├── VersionError       a package is older than greenroom needs it
      ├── ServerError        no Postgres could be started or reached
-     │    └── UnavailableError  this kind of server cannot be had here
+     │    └── UnavailableError  this kind of server is not available here
      ├── RefusedError       it would have touched something that greenroom did not make
      ├── TemplateError      the schema could not be built
      ├── AppError           the application does not import, or does not start up
+     ├── HangError          a wait has reached its limit
+     ├── ReportsError       reports cannot be written, or existing ones cannot be used
      └── RewindError        the database could not be brought back to the template's state
           └── LeftoverError a test left a transaction open; that test fails
 
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 
 class GreenroomError(Exception):
-    """Something is wrong that the user can mend.
+    """Something is wrong that the user can fix.
 
     Args:
         message: What is wrong, the rule, and the actual value. Never contains a password.
@@ -42,7 +45,11 @@ def _rebuild(kind: type[GreenroomError], message: str, hint: str | None) -> Gree
 
 
 class ConfigError(GreenroomError):
-    """`[tool.greenroom]` is missing something, or says something that cannot be."""
+    """`[tool.greenroom]` lacks a setting, or has a wrong one."""
+
+
+class VersionError(GreenroomError):
+    """A package is older than greenroom needs it."""
 
 
 class ServerError(GreenroomError):
@@ -50,11 +57,11 @@ class ServerError(GreenroomError):
 
 
 class UnavailableError(ServerError):
-    """This kind of server cannot be had here, at least for now."""
+    """This kind of server is not available here, at least for now."""
 
 
 class RefusedError(GreenroomError):
-    """It would have touched something that greenroom did not make."""
+    """Greenroom would have touched something that it did not make."""
 
 
 class TemplateError(GreenroomError):
@@ -63,6 +70,14 @@ class TemplateError(GreenroomError):
 
 class AppError(GreenroomError):
     """The application does not import, or does not start up."""
+
+
+class HangError(GreenroomError):
+    """A wait has reached its limit: something takes too long, swallows its cancellation, or its thread has ended."""
+
+
+class ReportsError(GreenroomError):
+    """Reports cannot be written, or existing ones cannot be used."""
 
 
 class RewindError(GreenroomError):

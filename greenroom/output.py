@@ -22,14 +22,17 @@ class Console:
 
     Args:
         stream: Where the lines go; by default stderr as it is at the time of each line.
+        quiet: Print no progress.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         self._stream = stream
+        self._quiet = quiet
 
     def say(self, line: str) -> None:
         """Print one line of progress."""
-        self._line("greenroom:", _GREEN, line)
+        if not self._quiet:
+            self._line("greenroom:", _GREEN, line)
 
     def error(self, message: str, hint: str | None = None) -> None:
         """Print what is wrong and what helps."""
@@ -39,9 +42,16 @@ class Console:
 
     def _line(self, mark: str, colour: int, text: str) -> None:
         stream = self._stream or sys.stderr
-        if stream.isatty() and not os.environ.get("NO_COLOR"):
+        if coloured(stream):
             mark = f"\033[{colour}m{mark}\033[0m"
         print(mark, text, file=stream, flush=True)
+
+
+def coloured(stream: TextIO) -> bool:
+    """Return whether a stream takes colours: NO_COLOR (no-color.org), FORCE_COLOR (force-color.org), or whether it is a terminal."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
 
 
 @contextlib.contextmanager
@@ -54,4 +64,4 @@ def timed(say: Say, before: str, after: str) -> Iterator[None]:
 
 
 def silent(_line: str) -> None:
-    """A `Say` for those who want to hear nothing."""
+    """A `Say` that prints nothing."""

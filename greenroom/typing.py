@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
     from starlette.testclient import TestClient
 
     from greenroom.watch import Queries
 
 T = TypeVar("T")
 
-__all__ = ["MakeClient", "RecordQueries", "Run"]
+__all__ = ["DatabaseEngine", "MakeClient", "RecordQueries", "RoleEngine", "Run"]
 
 
 class Run(Protocol):
@@ -29,6 +30,22 @@ class MakeClient(Protocol):
 
     def __call__(self, **options: Any) -> TestClient:
         """Make a client of the application, with arguments for Starlette's `TestClient`."""
+        ...
+
+
+class RoleEngine(Protocol):
+    """The fixture `role_engine`."""
+
+    def __call__(self, role: str, /) -> Engine:
+        """An engine to the test's database as this role."""
+        ...
+
+
+class DatabaseEngine(Protocol):
+    """The fixture `database_engine`."""
+
+    def __call__(self, name: str, /) -> Engine:
+        """An engine to one of `[tool.greenroom.databases]`."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
@@ -26,8 +27,15 @@ def for_driver(url: URL, driver: str) -> URL:
     return url.set(drivername=driver, query=query)
 
 
+def asynchronous(driver: str) -> str:
+    """The driver of an `AsyncEngine` for an application that uses this one, or that puts one into its URL itself."""
+    if driver.endswith(("+asyncpg", "+psycopg", "+psycopg_async")):
+        return driver
+    return f"postgresql+{'asyncpg' if importlib.util.find_spec('asyncpg') else 'psycopg'}"
+
+
 def environment(url: URL, variable: str, more: Mapping[str, str]) -> dict[str, str]:
-    """What to set in an application's environment so that it uses the database at `url`.
+    """Return the variables that make an application use the database at `url`.
 
     Args:
         url: The database, in the application's own form.
@@ -52,6 +60,11 @@ def environment(url: URL, variable: str, more: Mapping[str, str]) -> dict[str, s
     return values
 
 
+def of_database(main: str, name: str) -> str:
+    """The name of one more database of a process, which its main one gives it."""
+    return f"{main}_{name}" if name else main
+
+
 LIBPQ: Final = (
     "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE", "PGSERVICEFILE", "PGOPTIONS",
     "PGTARGETSESSIONATTRS",
@@ -60,7 +73,7 @@ LIBPQ: Final = (
 
 
 def forget_libpq_environment() -> dict[str, str]:
-    """Take `LIBPQ` out of this process's environment: what is connected to is what greenroom's own URLs say.
+    """Remove the variables `LIBPQ` from this process's environment, so that only greenroom's own URLs count.
 
     Returns:
         What was there.

@@ -1,1 +1,1 @@
-"""Runs as CI wants them: reports that are whole, shards of a suite, and the shards' reports merged."""
+"""Runs for CI: complete reports, shards of a suite, and the merging of their reports."""

@@ -1,4 +1,4 @@
-"""pytest as a child process, which ends in order when this process is told to end."""
+"""pytest as a child process, which is interrupted and ends normally when this process is told to end."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any, Final, Self
+
+from greenroom.processes import begins, kill_later
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -31,6 +34,7 @@ class Child:
     def __init__(self) -> None:
         self.told = False
         self._process: subprocess.Popen[bytes] | None = None
+        self._timers: list[threading.Timer] = []
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -52,6 +56,7 @@ class Child:
             environ: Its environment.
             files: The open files that it inherits.
         """
+        begins(command)
         with subprocess.Popen(
             command,
             env=dict(environ),
@@ -65,6 +70,8 @@ class Child:
             if self.told:
                 self._interrupt()
             code = process.wait()
+            for timer in self._timers:
+                timer.cancel()
         return code if code >= 0 else 128 - code
 
     def _tell(self, number: int, _frame: FrameType | None) -> None:
@@ -78,10 +85,17 @@ class Child:
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGINT)
+                os.killpg(self._process.pid, signal.SIGCONT)  # one that is stopped hears nothing else
+            self._timers.append(kill_later(self._kill))
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def _end_with_parent() -> Any:
-    """What the child does first: ask to be interrupted when this process is killed. Only Linux can do that."""
+    """Run first in the child: ask the system to interrupt it when this process is killed. Works on Linux only."""
     if sys.platform != "linux":
         return None
     library = ctypes.CDLL(None)

@@ -14,7 +14,7 @@ import pytest
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Have pytest-split called from here."""
+    """Make pytest-split run from here."""
     split = config.pluginmanager.unregister(name="pytestsplitplugin")
     if split is None:
         raise pytest.UsageError("greenroom: shards need pytest-split, which this run does not load")

@@ -1,4 +1,4 @@
-"""Shards: the parts of a suite that run in jobs of their own, and whose reports are merged afterwards."""
+"""Shards: the parts of a suite that run in separate jobs, and whose reports are merged afterwards."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 from typing import Final, Self
 
-from greenroom.ci.errors import ReportsError
-from greenroom.ci.staging import FOLDER
+from greenroom import hints
+from greenroom.errors import ReportsError
+from greenroom.record import FOLDER
 
 DURATIONS: Final = "tests/durations.json"
-"""How long each test takes, as `greenroom ci --store-durations` has recorded it. Shards are cut by it."""
+"""How long each test takes, as recorded by `greenroom ci --store-durations`. The suite is divided by it."""
 
 _SHARD: Final = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
 _NAME: Final = re.compile(r"shard-([0-9]+)-of-([0-9]+)")
@@ -26,7 +27,7 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The shard that a person calls `2/4`.
+        """Parse a shard such as `2/4`.
 
         Raises:
             ValueError: There is no such shard, with a message for that person.
@@ -41,12 +42,12 @@ class Shard:
 
     @property
     def folder(self) -> str:
-        """What its folder in reports/ is called."""
+        """The name of its folder in reports/."""
         return f"shard-{self.number}-of-{self.count}"
 
     @property
     def options(self) -> list[str]:
-        """What pytest is told to run this part only."""
+        """The options that make pytest run only this part."""
         return [
             "-p", "greenroom.ci.order",
             f"--splits={self.count}",
@@ -68,21 +69,21 @@ def found(reports: Path) -> dict[Shard, Path]:
             folders[Shard(number=int(match[1]), count=int(match[2]))] = folder
     if not folders:
         raise ReportsError(
-            f"There are no shards to merge: {FOLDER}/ has no folder such as shard-1-of-2.",
-            hint="make ci-test SHARD=1/2, or: greenroom ci --shard 1/2 -- …",
+            f"There are no shards to merge: {FOLDER}/ contains no folder such as shard-1-of-2.",
+            hint=hints.typed("greenroom ci --shard 1/2"),
         )
     counts = sorted({shard.count for shard in folders})
     if len(counts) > 1:
         listed = ", ".join(folder.name for _, folder in sorted(folders.items()))
         raise ReportsError(
-            f"The shards in {FOLDER}/ must be those of one suite. Found: {listed}.",
-            hint=f"remove those of the other one, for instance: rm -r {FOLDER}/shard-*-of-{counts[0]}",
+            f"The shards in {FOLDER}/ must belong to one suite. Found: {listed}.",
+            hint=f"remove the shards of the other suite, for example: rm -r {FOLDER}/shard-*-of-{counts[0]}",
         )
     (count,) = counts
     whole = [Shard(number=number, count=count) for number in range(1, count + 1)]
     if missing := [str(shard) for shard in whole if shard not in folders]:
         raise ReportsError(
             f"{len(missing)} of {count} shards are missing in {FOLDER}/: {', '.join(missing)}.",
-            hint=f"make ci-test SHARD={missing[0]}, or fetch what that job has left",
+            hint=f"{hints.typed(f'greenroom ci --shard {missing[0]}')}, or download that job's artifact",
         )
     return {shard: folders[shard] for shard in whole}

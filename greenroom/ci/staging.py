@@ -1,19 +1,18 @@
-"""Reports are put together aside and published whole, so that two runs at once in one checkout do not mix theirs."""
+"""Prepare reports in a separate folder and publish them as a whole, so that concurrent runs in one checkout do not mix theirs."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Self
 
-from greenroom import lease
-from greenroom.ci.errors import ReportsError
-
-FOLDER: Final = "reports"
+from greenroom import run_folder
+from greenroom.errors import ReportsError
+from greenroom.file_lock import locked
+from greenroom.record import FOLDER
 
 NAMES: Final = (
     "summary.md",
@@ -25,13 +24,13 @@ NAMES: Final = (
     "postgres.log",
     "kept",
 )
-"""All that a run may leave. What an earlier run left under one of these names, and this one does not, is removed."""
+"""Every report that a run may write. A run removes those of an earlier run, even if it does not write them itself."""
 
 _PREFIX: Final = ".run"
 
 
 class Staging:
-    """A folder of this run's own in reports/, which goes away with the run. A context manager.
+    """A folder in reports/ that belongs to this run and is removed with it. A context manager.
 
     Attributes:
         folder: Where the run writes.
@@ -45,25 +44,25 @@ class Staging:
 
     def __enter__(self) -> Self:
         try:
-            self._lease = lease.new(self._reports, _PREFIX)
+            self._lock = run_folder.new(self._reports, _PREFIX)
         except OSError as error:
             raise ReportsError(
                 f"Cannot write to {self._reports}: {error.strerror}.",
-                hint="it must be a folder that you may write to",
+                hint="use a folder that you may write to",
             ) from None
-        self.folder = Path(self._lease.name).parent
+        self.folder = Path(self._lock.name).parent
         return self
 
     def __exit__(self, *_: object) -> None:
         with signals_put_off():
             shutil.rmtree(self.folder, ignore_errors=True)
-            self._lease.close()
+            self._lock.close()
             self._sweep()
 
     @property
     def lock(self) -> int:
         """The file that says that the folder is in use, for a child process that uses it, too."""
-        return self._lease.fileno()
+        return self._lock.fileno()
 
     def publish(self, target: Path) -> list[str]:
         """Move what was written to `target`, in the place of what an earlier run has left there. Returns what it was.
@@ -74,17 +73,16 @@ class Staging:
         try:
             target.mkdir(parents=True, exist_ok=True)
             # Of two runs that end at the same time, all is of the one that ends last.
-            with signals_put_off(), (self._reports / ".lock").open("w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            with signals_put_off(), locked(self._reports / ".lock"):
                 return [name for name in NAMES if self._replace(name, target / name)]
         except OSError as error:
             raise ReportsError(
                 f"Cannot replace {error.filename}: {error.strerror}.",
-                hint="it must be yours; a container that ran as another user may have left it",
+                hint="it must belong to you; a container that ran as another user may have left it",
             ) from None
 
     def _replace(self, name: str, old: Path) -> bool:
-        """Put what was written under a name in the place of `old`. False if nothing was."""
+        """Replace `old` with what was written under its name. Returns whether anything was."""
         new = self.folder / name
         there = new.exists()
         if old.is_dir() or (new.is_dir() and old.exists()):
@@ -97,9 +95,9 @@ class Staging:
         return there
 
     def _sweep(self) -> None:
-        """Remove the folders of runs that were killed."""
+        """Remove the folders of killed runs."""
         for folder in self._reports.glob(f"{_PREFIX}-*"):
-            ended = lease.take(folder)
+            ended = run_folder.take(folder)
             if ended is not None:
                 with ended:
                     shutil.rmtree(folder, ignore_errors=True)
@@ -107,7 +105,7 @@ class Staging:
 
 @contextlib.contextmanager
 def signals_put_off() -> Iterator[None]:
-    """Put signals off for the moment that it takes."""
+    """Delay signals until the block has ended, which takes a moment."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield

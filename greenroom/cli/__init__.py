@@ -1,24 +1,134 @@
-"""The command line. Each command is a function of a module of this folder.
+"""The command line. Each command is a function in a module of this folder, and is imported only when it is called.
 
-Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 something is wrong, 2 the call is wrong;
-`psql` and `exec` pass their command's on.
+Results go to stdout, progress and errors to stderr. Exit codes: docs/commands.md.
 """
 
 from __future__ import annotations
 
-import argparse
+import difflib
 import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Final
+
+import click
 
 from greenroom import __version__
-from greenroom.config import find
+from greenroom.cli.call import Call
 from greenroom.errors import GreenroomError
-from greenroom.output import Console
 from greenroom.urls import forget_libpq_environment
+
+WRONG: Final = 2
+"""The exit code if greenroom could not do its work or was called wrongly. 1 means that something was found: a test failed."""
+
+INTERRUPTED: Final = 130
+"""128 plus the number of SIGINT."""
+
+UNREAD: Final = 141
+"""128 plus the number of SIGPIPE: the output's reader has closed the pipe."""
+
+COMMANDS: Final = {
+    "Start": {
+        "init": ("init:init", "Read this project, try what was found, and write [tool.greenroom]."),
+    },
+    "Tests": {
+        "up": ("server:up", "Start this checkout's Postgres, migrate the template, and leave it running."),
+        "test": ("tests:test", "Run pytest here, or in the test stack with the engine docker."),
+        "ci": ("ci:ci", "Run pytest once, as CI does: write reports/ and leave nothing else."),
+        "report": ("ci:report", "Merge the reports of all shards and check their combined coverage."),
+        "status": ("server:status", "Show which servers and databases exist."),
+        "logs": ("server:logs", "Print the end of the server's log."),
+        "down": ("server:down", "Stop this checkout's Postgres and remove its data."),
+    },
+    "Databases": {
+        "migrate": ("databases:migrate", "Build the template, unless it is up to date."),
+        "migrations": (
+            "migrations:migrations",
+            "Test the migrations: up, down, and with rows in the tables.",
+        ),
+        "url": ("databases:url", "Print the URL of a database to look around in, at the newest migration."),
+        "psql": ("databases:psql", "Open psql on that database, or on the database of a failed test."),
+        "kept": ("databases:kept", "List the kept databases of failed tests."),
+        "exec": ("databases:execute", "Run a command with a fresh database in its environment."),
+    },
+    "Docker": {
+        "images": ("stacks:images", "Pull and build the images of the test stack, unless they exist."),
+        "app": ("stacks:app", "Manage the application's stack: the application and its database."),
+    },
+    "Help": {
+        "doctor": ("doctor:doctor", "Check greenroom's requirements and look for common problems."),
+        "explain": ("explain:explain", "Explain the errors in a pasted traceback, from CI or production."),
+        "completion": ("completion:completion", "Print the completion script for bash, zsh or fish."),
+    },
+}
+"""By section, each command: its function (`module:function` in this folder) and what it does."""
+
+_PLACES: Final = {name: place for section in COMMANDS.values() for name, (place, _) in section.items()}
+
+
+class _Commands(click.Group):
+    """All commands. Imports only the module of the command that is called: SQLAlchemy alone takes a quarter of a second."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_PLACES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _PLACES:
+            return None
+        module, _, function = _PLACES[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"greenroom.cli.{module}"), function)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        ctx.obj.words = list(args)
+        if args[0] not in _PLACES and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], _PLACES, n=1)
+            raise GreenroomError(
+                f"There is no command {args[0]!r}.",
+                hint=f"did you mean: greenroom {near[0]}" if near else "greenroom --help",
+            )
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read the output has seen enough. Without this, the interpreter complains at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return UNREAD
+        return code
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for section, commands in COMMANDS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, said) for name, (_, said) in commands.items()])
+
+
+@click.group(
+    cls=_Commands,
+    epilog="Greenroom reads its settings from [tool.greenroom] in pyproject.toml.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.option(
+    "-C", "root", type=click.Path(path_type=Path), default=Path(), metavar="FOLDER",
+    help="The project, or a folder below it (default: this folder).",
+)  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="Also print each program that greenroom runs.")
+@click.version_option(__version__, message="greenroom %(version)s")
+@click.pass_obj
+def cli(call: Call, root: Path, quiet: bool, verbose: bool) -> None:
+    """Run synchronous tests of asynchronous services, on a real and isolated Postgres."""
+    if quiet and verbose:
+        raise click.UsageError("Use either --quiet or --verbose, not both.")
+    call.start = root
+    call.listen(quiet=quiet, verbose=verbose)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,119 +137,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: The words after the program's name; by default the process's own.
     """
-    console = Console()
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(words)
-    options.words = words[words.index(options.name) :]
+    call = Call()
     # What has been started is removed, also when a CI job is cancelled or the terminal is closed (nohup says otherwise).
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
     forget_libpq_environment()
-    # Only what this command needs: SQLAlchemy alone takes a quarter of a second to import.
-    module, _, function = options.command.partition(":")
     try:
-        command = getattr(importlib.import_module(f"greenroom.cli.{module}"), function)
-        code: int = command(None if options.anywhere else find(options.root.resolve()), options, console)
-        return code
+        code = cli.main(arguments, prog_name="greenroom", standalone_mode=False, obj=call)
     except GreenroomError as error:
-        console.error(error.message, error.hint)
-        return 1
-    except KeyboardInterrupt:
-        console.error("interrupted")
-        return 130
-    except BrokenPipeError:
-        # Whoever read the output has seen enough. Without this, the interpreter complains at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-
-
-_APP = ("up", "down", "logs", "ps", "shell", "psql")
-_TEST = "a failed test's node id, or a part of it: the database that was kept of it"
-_PSQL = f"{_TEST}; after -- what is passed on to psql"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="greenroom",
-        description="Synchronous tests for asynchronous services, on a real and isolated Postgres.",
-        epilog="The settings are in [tool.greenroom] of pyproject.toml.",
-    )
-    parser.add_argument("--version", action="version", version=f"greenroom {__version__}")
-    parser.add_argument(
-        "-C",
-        dest="root",
-        type=Path,
-        default=Path(),
-        metavar="FOLDER",
-        help="the project (default: this folder)",
-    )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def add(name: str, command: str, description: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=description, description=description)
-        added.set_defaults(command=command, name=name, anywhere=False)
-        return added
-
-    add("up", "server:up", "start this checkout's Postgres, migrate the template, and leave it running")
-    add("down", "server:down", "stop it and remove everything of it")
-    add("status", "server:status", "what runs, and which databases there are").add_argument(
-        "--json", action="store_true", help="as JSON"
-    )
-    add("test", "tests:test", "run pytest where the engine has it: here, or in the test stack").add_argument(
-        "arguments", nargs=argparse.REMAINDER, metavar="-- …", help="what is passed on to pytest"
-    )
-    ci = add("ci", "ci:ci", "run pytest once, as CI does: reports in reports/, nothing left behind")
-    ci.add_argument("--shard", metavar="I/N", help="run this part of the suite only, such as 2/4")
-    ci.add_argument(
-        "--store-durations",
-        action="store_true",
-        help="record how long each test takes, by which shards are cut",
-    )
-    ci.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- …", help="what is passed on to pytest")
-    add("report", "ci:report", "merge the reports of all shards, and check the coverage of all together")
-    add("logs", "server:logs", "print the end of the server's log").add_argument(
-        "--lines", type=int, default=200, metavar="N", help="how many lines (default: 200)"
-    )
-    images = add(
-        "images", "stacks:images", "pull and build the images of the test stack, unless they are there"
-    )
-    images.add_argument("--tag", action="store_true", help="only print the name of the image of the suite")
-    app = add("app", "stacks:app", "the application's stack: itself, with a database of its own")
-    app.add_argument("action", choices=_APP, help="what to do with it")
-    app.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- …", help="what is passed on")
-    migrate = add("migrate", "databases:migrate", "build the template, unless it is up to date")
-    migrate.add_argument(
-        "--status",
-        action="store_true",
-        help="build nothing; say what shapes the template, and whether it is there",
-    )
-    migrate.add_argument("--force", action="store_true", help="build it anew, also if it is up to date")
-    url = add(
-        "url", "databases:url", "print the URL of a database to look around in, at the newest migration"
-    )
-    url.add_argument("test", nargs="?", metavar="TEST", help=_TEST)
-    url.add_argument("--sync", action="store_true", help="for a synchronous engine (postgresql+psycopg)")
-    url.add_argument("--libpq", action="store_true", help="for psql, pg_dump and other libpq programs")
-    psql = add("psql", "databases:psql", "open psql on that database")
-    psql.add_argument("arguments", nargs=argparse.REMAINDER, metavar="[TEST] [-- …]", help=_PSQL)
-    listed = add("kept", "databases:kept", "list the databases of failed tests that were kept")
-    listed.add_argument("--drop", action="store_true", help="remove them")
-    execute = add("exec", "databases:execute", "run a command with a fresh database in its environment")
-    execute.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- COMMAND …", help="the command")
-    add("doctor", "doctor:doctor", "check what greenroom needs, and what commonly goes wrong").add_argument(
-        "--json", action="store_true", help="as JSON"
-    )
-    explained = add(
-        "explain", "explain:explain", "explain the errors in a pasted traceback, of CI or of production"
-    )
-    explained.set_defaults(anywhere=True)
-    explained.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="the text (default: what comes on stdin)"
-    )
-    explained.add_argument(
-        "--about",
-        metavar="SECTION",
-        help="print what the documentation says about an error, such as lazy-load",
-    )
-    return parser
+        call.console.error(error.message, error.hint)
+        return WRONG
+    except click.UsageError as error:
+        words = error.ctx.command_path if error.ctx else "greenroom"
+        call.console.error(error.format_message(), f"{words} --help")
+        return WRONG
+    except click.ClickException as error:
+        call.console.error(error.format_message())
+        return WRONG
+    except click.Abort:
+        call.console.error("interrupted")
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0

@@ -2,48 +2,61 @@
 
 from __future__ import annotations
 
-import argparse
+import click
 
 from greenroom import servers
-from greenroom.ci.errors import require
+from greenroom.ci.require import require
 from greenroom.ci.shards import Shard
-from greenroom.ci.staging import FOLDER
-from greenroom.config import Config
-from greenroom.output import Console
-from greenroom.servers.base import Server
+from greenroom.cli.call import PASSES, Call, examples, passed
+from greenroom.record import FOLDER
+from greenroom.servers.base import Enclosed
 
 
-def ci(config: Config, options: argparse.Namespace, console: Console) -> int:
-    """Run pytest, or a shard of it, and write reports. Returns pytest's exit code."""
-    shard = None
-    if options.shard is not None:
-        try:
-            shard = Shard.parse(options.shard)
-        except ValueError as error:
-            console.error(str(error), "make ci-test SHARD=2/4, or: greenroom ci --shard 2/4 -- …")
-            return 2
-        if options.store_durations:
-            console.error("--store-durations is for a whole run, and --shard asks for a part of it.")
-            return 2
+def _shard(_context: click.Context, _option: click.Parameter, text: str | None) -> Shard | None:
+    try:
+        return None if text is None else Shard.parse(text)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@click.command(
+    context_settings=PASSES,
+    epilog=examples("greenroom ci -x -n auto", "greenroom ci --shard 2/4 -- --cov=app"),
+)
+@click.option("--shard", callback=_shard, metavar="I/N", help="Run only this part of the suite, such as 2/4.")
+@click.option(
+    "--store-durations",
+    is_flag=True,
+    help="Record how long each test takes, to divide the suite into shards.",
+)
+@passed
+@click.pass_obj
+def ci(call: Call, shard: Shard | None, store_durations: bool, arguments: tuple[str, ...]) -> int:
+    """Run pytest once, as CI does: write reports/ and leave nothing else.
+
+    Passes all other options on to pytest, and everything after --.
+
+    The exit code is pytest's, or 2 if greenroom could not run it.
+    """
+    if shard is not None:
+        if store_durations:
+            raise click.UsageError("--store-durations needs a whole run, but --shard selects a part of it.")
         require("pytest-split", "pytest_split", "--shard")
-    require("junitparser", "junitparser", "greenroom ci")
+    config, console = call.config, call.console
     kind, why = servers.obtain(config, console.say)
     console.say(f"engine {kind.kind} ({why})")
-    if kind.enters:
-        return _in_stack(kind.for_ci(config), config, options, console, shard)
+    if issubclass(kind, Enclosed):
+        return _in_stack(kind.for_ci(config), call, shard)
     from greenroom.ci.run import run
 
-    arguments = options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments
-    return run(config, arguments, console, shard=shard, store_durations=options.store_durations)
+    return run(config, list(arguments), console, shard=shard, store_durations=store_durations)
 
 
-def _in_stack(
-    server: Server, config: Config, options: argparse.Namespace, console: Console, shard: Shard | None
-) -> int:
+def _in_stack(server: Enclosed, call: Call, shard: Shard | None) -> int:
     """Run the same command in a stack of its own. What the stack alone knows is added to the reports."""
     try:
-        code = server.start_and_enter(["greenroom", *options.words], console.say)
-        folder = config.root / FOLDER / (shard.folder if shard else "")
+        code = server.start_and_enter(["greenroom", *call.words], call.console.say)
+        folder = call.config.root / FOLDER / (shard.folder if shard else "")
         if code and folder.is_dir() and (log := server.log()):
             (folder / "postgres.log").write_text(log)
         return code
@@ -51,10 +64,15 @@ def _in_stack(
         server.stop()
 
 
-def report(config: Config, _options: argparse.Namespace, console: Console) -> int:
-    """Merge the reports of all shards. 1 if a test failed, or the coverage of all is too low."""
+@click.command
+@click.pass_obj
+def report(call: Call) -> int:
+    """Merge the reports of all shards and check their combined coverage.
+
+    The exit code is 1 if a test failed in any shard, or if the combined coverage is too low.
+    """
     require("junitparser", "junitparser", "greenroom report")
     require("coverage", "coverage", "greenroom report")
     from greenroom.ci.merge import merge
 
-    return merge(config.root, console)
+    return merge(call.config.root, call.console)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
-import secrets
 import shutil
 import sys
 from pathlib import Path
 
-from greenroom import checkout, servers, urls
-from greenroom.cli.inside import inside, server_that_runs
+import click
+
+from greenroom import runtime, servers, urls
+from greenroom.cli.call import PASSES, Call, examples, passed
+from greenroom.cli.on_server import on_server
 from greenroom.config import Config
-from greenroom.database import fingerprint, strategy, template
-from greenroom.database import kept as keeping
+from greenroom.database import extensions, fingerprint, keep_failed, strategy, template
 from greenroom.database.admin import Admin
-from greenroom.database.clone import Clone, name_for
+from greenroom.database.fresh import fresh
 from greenroom.database.marks import PREFIX
 from greenroom.errors import ServerError
 from greenroom.output import Console
@@ -24,30 +24,38 @@ from greenroom.processes import run
 from greenroom.servers.base import Server
 
 
-@inside()
-def migrate(config: Config, options: argparse.Namespace, console: Console) -> int:
-    """Build the template on the checkout's server, unless it is up to date."""
-    server = server_that_runs(config)
+@click.command
+@click.option(
+    "--status", is_flag=True, help="Build nothing; show what shapes the template, and whether it exists."
+)
+@click.option("--force", is_flag=True, help="Build it again even if it is up to date.")
+@click.pass_obj
+@on_server()
+def migrate(call: Call, server: Server, status: bool, force: bool) -> int:
+    """Build the template, unless it is up to date."""
+    config, console = call.config, call.console
     with Admin(server.admin) as admin:
         version = admin.version
         name = template.name_of(fingerprint.of(config, server_version=version))
         found = admin.find(name)
-        if options.force and not options.status:
+        if force and not status:
             with admin.lock(name, wait=False) as free:
                 if not free:
                     raise ServerError(
                         f"The template {name} is in use by a run, which may have to clone it again.",
-                        hint="greenroom migrate --force, when that run has ended",
+                        hint="run greenroom migrate --force when that run has ended",
                     )
                 admin.drop(name)
             found = None
     there = found is not None and found.complete
-    if options.status:
+    if status:
         for subject, content in fingerprint.parts(config, server_version=version):
             print(f"{hashlib.sha256(content).hexdigest()[:16]}  {subject}")
         print(f"{name}: {'up to date' if there else 'to be built by the next run'}")
         if found is not None and found.complete:
             print(f"cloned by {strategy.said(found.details['strategies'])}")
+            for note in found.details["notes"]:
+                print(f"note: {note}")
     elif there:
         console.say(f"up to date: {name}")
     else:
@@ -55,72 +63,102 @@ def migrate(config: Config, options: argparse.Namespace, console: Console) -> in
     return 0
 
 
-@inside()
-def url(config: Config, options: argparse.Namespace, console: Console) -> int:
-    """Print the URL of the checkout's database for people, or of one that was kept."""
-    server = server_that_runs(config)
-    found = template.app_url(config, server, _for_people(config, server, options.test, console))
-    if options.libpq:
+@click.command(
+    epilog=examples("greenroom url", 'pg_dump "$(greenroom url --libpq)"', "greenroom url --sync test_create")
+)
+@click.argument("test", required=False, metavar="[TEST]")
+@click.option("--sync", is_flag=True, help="For a synchronous engine (postgresql+psycopg).")
+@click.option("--libpq", is_flag=True, help="For psql, pg_dump and other programs of libpq.")
+@click.pass_obj
+@on_server()
+def url(call: Call, server: Server, test: str | None, sync: bool, libpq: bool) -> int:
+    """Print the URL of a database to look around in, at the newest migration.
+
+    TEST is the node id of a failed test, or a part of it. It selects that test's kept database.
+    """
+    if sync and libpq:
+        raise click.UsageError("Use either --sync or --libpq, not both.")
+    config, console = call.config, call.console
+    found = template.app_url(config, server, _for_people(config, server, test, console))
+    if libpq:
         print(urls.conninfo(found))
     else:
-        found = urls.for_driver(found, "postgresql+psycopg") if options.sync else found
+        found = urls.for_driver(found, "postgresql+psycopg") if sync else found
         print(found.render_as_string(hide_password=False))
     return 0
 
 
-@inside()
-def psql(config: Config, options: argparse.Namespace, console: Console) -> int:
-    """Open psql on the checkout's database for people, or on one that was kept."""
-    server = server_that_runs(config)
-    arguments = list(options.arguments)
-    test = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
+@click.command(
+    context_settings=PASSES,
+    options_metavar="[TEST]",
+    epilog=examples(
+        "greenroom psql", "greenroom psql -c 'SELECT count(*) FROM users'", "greenroom psql test_create"
+    ),
+)
+@passed
+@click.pass_obj
+@on_server()
+def psql(call: Call, server: Server, arguments: tuple[str, ...]) -> int:
+    """Open psql on the database for people, at the newest migration, or on that of a failed test.
+
+    TEST is the node id of a failed test, or a part of it. Passes all other arguments on to psql.
+
+    The exit code is psql's, or 2 if greenroom could not run it.
+    """
+    config, console = call.config, call.console
+    test = arguments[0] if arguments and not arguments[0].startswith("-") else None
     url = template.role_url(config, server, _for_people(config, server, test, console))
     program = shutil.which("psql") or servers.program("psql")
     if program is None:
         raise ServerError(
-            "There is no psql here.", hint="install PostgreSQL's client programs, or: greenroom url --libpq"
+            "psql is not installed.",
+            hint="install PostgreSQL's client programs, or use another client with: greenroom url --libpq",
         )
     environ = os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {})
-    command = [program, urls.conninfo(url.set(password=None)), *_after_dashes(arguments)]
+    command = [program, urls.conninfo(url.set(password=None)), *arguments[test is not None :]]
     sys.stdout.flush()
     os.execve(program, command, environ)  # noqa: S606 - in the place of this process: Ctrl-C is psql's
 
 
-@inside(starts=True)
-def execute(config: Config, options: argparse.Namespace, console: Console) -> int:
-    """Run a command whose environment names a fresh clone of the template, which is dropped afterwards."""
-    command = _after_dashes(options.arguments)
+@click.command(
+    "exec",
+    context_settings=PASSES | {"allow_interspersed_args": False},
+    epilog=examples("greenroom exec alembic current", "greenroom exec -- uvicorn app.main:app --port 8000"),
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+@on_server(starts=True)
+def execute(call: Call, server: Server, command: tuple[str, ...]) -> int:
+    """Run a command with a fresh database in its environment, which is dropped afterwards.
+
+    The exit code is the command's, 127 if the program does not exist, or 2 if greenroom could not run it.
+    """
     if not command:
-        console.error("exec needs a command", "greenroom exec -- alembic current")
-        return 2
-    kind, _why = servers.choose(config)
-    server = kind.for_run(config)
+        raise click.UsageError("exec needs a command, for example: greenroom exec alembic current")
+    config, console = call.config, call.console
     try:
-        if not server.running():
-            server.start(console.say)
-        name = name_for(secrets.token_hex(4), "exec")
-        clone = Clone(config, server, template=template.ensure(config, server, console.say), name=name)
-        try:
-            own = template.app_url(config, server, name)
-            environment = urls.environment(own, config.database_url, config.environment)
+        with fresh(config, server, console.say) as own:
+            environment = config.environment_for(own)
             # Programs of the same environment are found even where it is not activated.
             path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
             return run(command, os.environ | environment | {"PATH": path})
-        except FileNotFoundError:
-            console.error(f"there is no program {command[0]!r}")
-            return 127
-        finally:
-            clone.close()
+    except FileNotFoundError:
+        console.error(f"There is no program {command[0]!r}.")
+        return 127
     finally:
         server.stop()
 
 
-def kept(config: Config, options: argparse.Namespace, console: Console) -> int:
-    """List the databases that were kept, or remove them."""
-    if options.drop:
-        console.say(f"removed {keeping.clear(config)}")
+@click.command
+@click.option("--drop", is_flag=True, help="Remove them.")
+@click.pass_obj
+def kept(call: Call, drop: bool) -> int:
+    """List the kept databases of failed tests."""
+    config = call.config
+    if drop:
+        call.console.say(f"removed {keep_failed.clear(config)}")
         return 0
-    for test, file in keeping.kept(config).items():
+    for test, file in keep_failed.kept(config).items():
         print(f"{file.stat().st_size // 1024:6} KiB  {test}")
     return 0
 
@@ -131,8 +169,8 @@ def _for_people(config: Config, server: Server, test: str | None, console: Conso
 
 def _restored(config: Config, server: Server, test: str, console: Console) -> str:
     """The database of a failed test, made again from its file, unless that was done already."""
-    test, file = keeping.find(config, test)
-    identity = checkout.identity(config.root)
+    test, file = keep_failed.find(config, test)
+    identity = runtime.identity(config.root)
     name = f"{PREFIX}kept_{hashlib.sha256(f'{identity} {file}'.encode()).hexdigest()[:12]}"
     written = file.stat().st_mtime
     with Admin(server.admin) as admin, admin.lock(name):
@@ -141,11 +179,12 @@ def _restored(config: Config, server: Server, test: str, console: Console) -> st
             return name
         console.say(f"restoring the database of {test} …")
         admin.drop(name)
-        admin.ensure_role(config.role, template.password(config, server))
-        admin.create(name, "shell", owner=config.role, checkout=identity, details={"written": written})
+        for role in config.all_roles:
+            admin.ensure_role(role, template.password(server, role), beside=config.all_roles)
+        admin.create(name, "shell", owner=config.owner, checkout=identity, details={"written": written})
         try:
-            template.create_extensions(config, server, name)
-            keeping.restore(file, template.role_url(config, server, name))
+            extensions.create(config, server, name)
+            keep_failed.restore(file, template.role_url(config, server, name, config.owner))
         except BaseException:
             # Half of it would be taken for the whole the next time.
             admin.drop(name)
@@ -154,26 +193,22 @@ def _restored(config: Config, server: Server, test: str, console: Console) -> st
 
 
 def _shell(config: Config, server: Server, console: Console) -> str:
-    """The checkout's database for people, at the newest migration; what is done in it stays until then."""
+    """Return the name of the checkout's database to look around in. Changes to it stay until the schema changes."""
     current = template.ensure(config, server, console.say)
-    name = f"{PREFIX}{checkout.identity(config.root).replace('-', '_')}"
+    name = f"{PREFIX}{runtime.identity(config.root).replace('-', '_')}"
     with Admin(server.admin) as admin, admin.lock(name):
         found = admin.find(name)
         if found is not None and found.details.get("template") != current:
-            console.say(f"the schema has changed: dropping {name} and making it anew")
+            console.say(f"the schema has changed: dropping {name} and making it again")
             admin.drop(name)
             found = None
         if found is None:
             admin.create(
                 name,
                 "shell",
-                owner=config.role,
-                checkout=checkout.identity(config.root),
+                owner=config.owner,
+                checkout=runtime.identity(config.root),
                 template=current,
                 details={"template": current},
             )
     return name
-
-
-def _after_dashes(arguments: list[str]) -> list[str]:
-    return arguments[1:] if arguments[:1] == ["--"] else arguments

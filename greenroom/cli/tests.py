@@ -1,24 +1,35 @@
-"""The command `test`: pytest, where the engine has it."""
+"""The command `test`: run pytest here, or in the test stack."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
+import click
+
 from greenroom import servers
-from greenroom.cli.inside import entered
-from greenroom.config import Config
-from greenroom.output import Console
+from greenroom.cli.call import PASSES, Call, examples, passed
+from greenroom.cli.on_server import entered
 from greenroom.processes import run
+from greenroom.servers.base import Enclosed
 
 
-def test(config: Config, options: argparse.Namespace, console: Console) -> int:
-    """Run pytest, here or in the test stack. Returns its exit code."""
-    arguments = options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments
-    kind, why = servers.obtain(config, console.say)
-    console.say(f"engine {kind.kind} ({why})")
-    if kind.enters:
-        return entered(kind.for_run(config), ["pytest", *arguments], console)
-    os.chdir(config.root)
+@click.command(
+    context_settings=PASSES,
+    epilog=examples("greenroom test -x -k login", "greenroom test tests/api -n auto --cov=app"),
+)
+@passed
+@click.pass_obj
+def test(call: Call, arguments: tuple[str, ...]) -> int:
+    """Run pytest here, or in the test stack with the engine docker.
+
+    Passes all arguments on to pytest; `greenroom test -- --help` prints pytest's own help.
+
+    The exit code is pytest's, or 2 if greenroom could not run it.
+    """
+    kind, why = servers.obtain(call.config, call.console.say)
+    call.console.say(f"engine {kind.kind} ({why})")
+    if issubclass(kind, Enclosed):
+        return entered(kind.for_run(call.config), ["pytest", *arguments], call.console)
+    os.chdir(call.config.root)
     return run([sys.executable, "-m", "pytest", *arguments], os.environ)

@@ -8,29 +8,43 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import psycopg
 from psycopg import sql
 
+from greenroom import hints
+from greenroom.connection import BUILD, connect
 from greenroom.database import marks, rights
+from greenroom.database.locks import NAME, Locks
 from greenroom.database.marks import PREFIX, Database, Kind
-from greenroom.database.strategy import STATEMENTS, limited
 from greenroom.errors import RefusedError, ServerError
-from greenroom.urls import conninfo, redacted
+from greenroom.urls import redacted
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
+
+    from greenroom.output import Say
 
 
 UNHURRIED: Final = "-c statement_timeout=0 -c idle_session_timeout=0"
 """Options of sessions that wait and idle for as long as the run takes, whatever the server's or the role's defaults are."""
 
 
-class Admin:
+# The one first that waits for no checkpoint: where the server waits for its disk, the others may take seconds.
+STATEMENTS: Final = {
+    "wal_log": ("STRATEGY wal_log", None),
+    "file_copy": ("STRATEGY file_copy", "copy"),
+    "clone": ("STRATEGY file_copy", "clone"),
+}
+"""What CREATE DATABASE says for each, and the value of `file_copy_method`, where the server has it."""
+
+
+class Admin(Locks):
     """A connection to the server's maintenance database, for commands about databases. A context manager.
 
     Args:
@@ -39,17 +53,17 @@ class Admin:
 
     def __init__(self, url: URL) -> None:
         try:
-            self._connection = psycopg.connect(
-                conninfo(url),
+            self._connection = connect(
+                url,
                 autocommit=True,
-                connect_timeout=10,
-                application_name="greenroom admin",
+                # Who waits for a lock of this process is told its number.
+                application_name=f"{NAME}{os.getpid()}",
                 options=f"-c lock_timeout=0 {UNHURRIED}",
             )
         except psycopg.OperationalError as error:
             raise ServerError(
                 f"The server does not answer ({redacted(url)}): {' '.join(str(error).split())}.",
-                hint="make test-up, or: greenroom up",
+                hint=hints.typed("greenroom up"),
             ) from None
         self._url = url
         self._made: dict[str, tuple[int, str]] = {}
@@ -63,6 +77,24 @@ class Admin:
     def close(self) -> None:
         """Close the connection, letting go of its locks."""
         self._connection.close()
+
+    @property
+    def answer(self) -> float:
+        """Seconds for each statement; 0 for no end."""
+        return self._connection.answer
+
+    @answer.setter
+    def answer(self, seconds: float) -> None:
+        self._connection.answer = seconds
+
+    @contextlib.contextmanager
+    def _patient(self, seconds: float) -> Iterator[None]:
+        """Give the server longer to answer."""
+        before, self.answer = self.answer, seconds
+        try:
+            yield
+        finally:
+            self.answer = before
 
     @property
     def version(self) -> int:
@@ -117,7 +149,7 @@ class Admin:
             owner: The role that owns it.
             checkout: The identity of the checkout that it is for.
             template: The database to clone; by default an empty one.
-            strategy: How, of `strategy.STATEMENTS`; by default as the template's mark says.
+            strategy: How, of `STATEMENTS`; by default as the template's mark says.
             limit: Milliseconds after which the copying is given up.
             details: What to write down in its mark.
         """
@@ -126,7 +158,7 @@ class Admin:
             sql.Identifier(unnamed), sql.Identifier(owner), sql.Identifier(template or "template0")
         )
         if strategy is None and template is not None and (found := self.find(template)) is not None:
-            strategy = next(iter(found.details["strategies"]), None)
+            strategy = next(iter(found.details.get("strategies", ())), None)
         if strategy is not None:
             clause, method = STATEMENTS[strategy]
             statement += sql.SQL(f" {clause}")
@@ -134,7 +166,7 @@ class Admin:
                 self._connection.execute(sql.SQL("SET file_copy_method TO {}").format(method))
         # Marked, but not yet under the name that its run has locked, it would be swept as a dead run's.
         with self.lock(unnamed):
-            with limited(self._connection, limit):
+            with self._patient(BUILD), _limited(self._connection, limit):
                 self._execute_when_free(statement)
             row = self._connection.execute(f"{marks.DATABASES} WHERE datname = %s", [unnamed]).fetchone()
             assert row is not None
@@ -233,7 +265,7 @@ class Admin:
 
     def _end_prepared(self, name: str) -> int:
         """Roll a database's prepared transactions back, which FORCE does not. Returns how many there were."""
-        with psycopg.connect(conninfo(self._url.set(database=name)), autocommit=True) as connection:
+        with connect(self._url.set(database=name), autocommit=True) as connection:
             found = connection.execute(
                 "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
             ).fetchall()
@@ -275,8 +307,13 @@ class Admin:
 
     # -- roles -------------------------------------------------------------------------------------------------------
 
-    def ensure_role(self, name: str, password: str | None) -> None:
-        """Make the application's role if it is not there, without any right beyond logging in.
+    def ensure_role(self, name: str, password: str | None, *, beside: Sequence[str] = ()) -> None:
+        """Make a role if it is not there, without any right beyond logging in.
+
+        Args:
+            name: Its name.
+            password: Its password, or None where the server trusts whoever reaches it.
+            beside: Roles that it may be a member of, since they are greenroom's, too.
 
         Raises:
             RefusedError: There is a role of that name, which is not greenroom's or has rights that it must not have.
@@ -296,11 +333,33 @@ class Admin:
                     f"The server has a role {name!r} that greenroom did not make.",
                     hint='choose another name: role = "…" in [tool.greenroom]; or, if an older greenroom made it: greenroom down',
                 )
-            rights.refuse(self._connection, name)
+            rights.refuse(self._connection, name, beside=beside)
             if mark.get("password") != digest:
                 # The admin's password was changed, from which it is derived.
                 with self._connection.transaction():
                     self._set_password(name, password, digest)
+
+    def drop_all(self, checkout: str, roles: Iterable[str], say: Say) -> bool:
+        """Drop a checkout's databases that are not in use, and the roles if none is left. True if there was anything.
+
+        Args:
+            checkout: The identity of the checkout.
+            roles: The roles that its configuration names.
+            say: Takes a line for each.
+        """
+        dropped = False
+        for database in self.databases():
+            if database.checkout != checkout:
+                continue
+            with self.lock(database.name, wait=False) as free:
+                if free:
+                    self.drop(database.name)
+                    say(f"dropped {database.name}")
+                    dropped = True
+        for role in roles if dropped else ():
+            if self.drop_role(role):
+                say(f"dropped the role {role}")
+        return dropped
 
     def drop_role(self, name: str) -> bool:
         """Drop the application's role if it is greenroom's and nothing on the server is its own any more."""
@@ -325,37 +384,15 @@ class Admin:
         mark = marks.written(oid=row[0], cluster=row[1], password=digest)
         self._connection.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(role), mark))
 
-    # -- locks -------------------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def lock(self, subject: str, *, wait: bool = True, shared: bool = False) -> Iterator[bool]:
-        """Hold the lock on a database's name, or on another subject. The value says whether it was had.
-
-        Args:
-            subject: What is locked.
-            wait: Wait for it. Otherwise the value is False if somebody else holds it.
-            shared: Let others hold it at the same time, if they hold it shared, too.
-        """
-        key, suffix = _key(subject), "_shared" if shared else ""
-        if wait:
-            self._connection.execute(f"SELECT pg_advisory_lock{suffix}(%s)", [key])
-            had = True
-        else:
-            row = self._connection.execute(f"SELECT pg_try_advisory_lock{suffix}(%s)", [key]).fetchone()
-            had = bool(row and row[0])
-        try:
-            yield had
-        finally:
-            if had and not self._connection.closed:
-                self._connection.execute(f"SELECT pg_advisory_unlock{suffix}(%s)", [key])
-
-    def hold(self, subject: str, *, shared: bool = False) -> None:
-        """Take a lock and keep it until this connection ends; see `lock`."""
-        suffix = "_shared" if shared else ""
-        self._connection.execute(f"SELECT pg_advisory_lock{suffix}(%s)", [_key(subject)])
-
-
-def _key(subject: str) -> int:
-    """A signed 64-bit number for a subject, as advisory locks want it."""
-    digest = hashlib.sha256(f"greenroom {subject}".encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
+@contextlib.contextmanager
+def _limited(connection: psycopg.Connection[Any], milliseconds: float | None) -> Iterator[None]:
+    """Have the server give up what takes longer, if there is a limit."""
+    if milliseconds is None:
+        yield
+        return
+    connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(round(milliseconds))])
+    try:
+        yield
+    finally:
+        connection.execute("RESET statement_timeout")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from greenroom import checkout
+from greenroom import runtime
+from greenroom.connection import CONNECT
 from greenroom.database.admin import Admin
 from greenroom.database.marks import PREFIX
-from greenroom.database.rewind import Rewinder, Rewound
+from greenroom.database.rewind.rewinder import Rewinder
 
 if TYPE_CHECKING:
     from greenroom.config import Config
@@ -35,6 +36,9 @@ class Clone:
         server: The server, which runs.
         template: The template's name.
         name: The clone's name, from `name_for`.
+
+    Attributes:
+        rewinder: Brings it back to the template's state.
     """
 
     def __init__(self, config: Config, server: Server, *, template: str, name: str) -> None:
@@ -49,35 +53,29 @@ class Clone:
         # Shared: others may clone it as well, but nobody may drop it as long as this one may have to be cloned again.
         self._admin.hold(template, shared=True)
         self._create()
-        self._rewinder = Rewinder(self._url)
-
-    def rewind(self) -> Rewound:
-        """Bring the database back to the template's state; see `Rewinder.rewind` for what it raises."""
-        return self._rewinder.rewind()
-
-    def touched(self) -> int:
-        """How many tables were written to since the last rewind."""
-        return self._rewinder.touched()
-
-    def others(self) -> bool:
-        """Whether anybody else is connected to the database."""
-        return self._rewinder.others()
-
-    def accept_locks(self) -> None:
-        """Take the advisory locks that connections hold now for granted; see `Rewinder.accept_locks`."""
-        self._rewinder.accept_locks()
+        self.rewinder = Rewinder(self._url, timeout=self._config.timeout)
 
     def renew(self) -> None:
-        """Drop the database and clone it again under the same name, ending all connections to it."""
-        self._rewinder.close()
+        """Drop the database and clone it again under the same name, ending all connections to it.
+
+        Its baselines are kept, unless the schema was changed in one: then there are none.
+        """
+        saved = self.rewinder.baselines.saved()
+        self.rewinder.close()
         self._admin.drop(self.name)
-        self._admin.reset_role(self._config.role)
+        for role in self._config.all_roles:
+            self._admin.reset_role(role)
         self._create()
-        self._rewinder = Rewinder(self._url)
+        self.rewinder = Rewinder(self._url, timeout=self._config.timeout)
+        if saved:
+            self.rewinder.baselines.restore(saved)
+            self.rewinder.rewind()
 
     def close(self) -> None:
         """Drop the database, unless it goes away with its server anyway, and let go of it."""
-        self._rewinder.close()
+        self.rewinder.close()
+        # The run is over: a server that does not answer now keeps it no longer than this.
+        self._admin.answer = CONNECT
         if not self._disposable:
             self._admin.drop(self.name)
         self._admin.close()
@@ -86,8 +84,8 @@ class Clone:
         self._admin.create(
             self.name,
             "run",
-            owner=self._config.role,
-            checkout=checkout.identity(self._config.root),
+            owner=self._config.owner,
+            checkout=runtime.identity(self._config.root),
             template=self._template,
         )
         self._admin.set_for(self.name, lock_timeout=LOCK_TIMEOUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import os
 import re
 import tomllib
@@ -43,18 +44,33 @@ def folders(config: Config) -> list[Path]:
         ConfigError: Its configuration cannot be read, names none, or one that is not there.
     """
     path = _path(config)
-    location, more = _from_toml(path) if path.suffix == ".toml" else _from_ini(path)
+    location, more = _location(config)
     if not location:
         raise ConfigError(
             f"{path} has no script_location, where Alembic keeps the migrations.", hint="alembic init"
         )
-    found = [_folder(config, name) for name in (location, *more)]
+    # Relative to the folder that Alembic is called in: the project's, or that of its configuration.
+    base = config.root if _folder(config, config.root, location).is_dir() else path.parent
+    found = [_folder(config, base, name) for name in (location, *more)]
     for folder in found:
         if not folder.is_dir():
             raise ConfigError(
                 f"{path} names a folder for Alembic that is not there: {folder}.", hint="correct it there"
             )
     return found
+
+
+def working_directory(config: Config) -> contextlib.AbstractContextManager[None]:
+    """The folder that Alembic is called in: where the configuration's relative paths are right."""
+    name = _location(config)[0]
+    return contextlib.chdir(
+        config.root if _folder(config, config.root, name).is_dir() else _path(config).parent
+    )
+
+
+def _location(config: Config) -> tuple[str, list[str]]:
+    path = _path(config)
+    return _from_toml(path) if path.suffix == ".toml" else _from_ini(path)
 
 
 def _path(config: Config) -> Path:
@@ -101,6 +117,9 @@ def _from_ini(path: Path) -> tuple[str, list[str]]:
         raise ConfigError(
             f"{path} cannot be read: {' '.join(str(error).split())}.", hint="correct it there"
         ) from None
+    # As Alembic does it: its own template had a comment behind the separator, which nobody reads where there is nothing to part.
+    if not more:
+        return location, []
     if separator is None:
         return location, [name for name in re.split(r", *|(?: +)", more) if name]
     if separator not in _SEPARATORS:
@@ -111,10 +130,10 @@ def _from_ini(path: Path) -> tuple[str, list[str]]:
     return location, [name.strip() for name in more.split(_SEPARATORS[separator]) if name.strip()]
 
 
-def _folder(config: Config, name: str) -> Path:
+def _folder(config: Config, base: Path, name: str) -> Path:
     """A folder as Alembic writes it: absolute, relative to the working directory, or `package:folder`."""
     if Path(name).is_absolute() or ":" not in name:
-        return config.root / name
+        return base / name
     package, *rest = name.split(":")
     inside = Path(*package.split("."), *rest)
     found = [Path(base, inside) for base in config.import_paths if Path(base, inside).is_dir()]

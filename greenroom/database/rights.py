@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg
@@ -19,7 +20,7 @@ SELECT concat_ws(', ', CASE WHEN rolsuper THEN 'is a superuser' END, CASE WHEN r
 _MEMBERSHIPS: Final = """
 SELECT string_agg(quote_ident(g.rolname), ', ' ORDER BY g.rolname)
   FROM pg_auth_members AS m JOIN pg_roles AS g ON g.oid = m.roleid JOIN pg_roles AS r ON r.oid = m.member
- WHERE r.rolname = %(role)s"""
+ WHERE r.rolname = %(role)s AND g.rolname <> ALL (%(beside)s)"""
 
 # A database that is just being made has no mark yet, so here the name has to do.
 _ELSEWHERE: Final = """
@@ -29,12 +30,13 @@ SELECT string_agg(DISTINCT datname, ', ')
  WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = %(role)s AND NOT starts_with(d.datname, %(prefix)s)"""
 
 
-def refuse(connection: psycopg.Connection[Any], role: str) -> None:
+def refuse(connection: psycopg.Connection[Any], role: str, *, beside: Sequence[str] = ()) -> None:
     """Refuse a role that may do more than log in, or that has to do with anybody else's database.
 
     Args:
         connection: To any database of the server.
         role: Its name.
+        beside: Roles that it may be a member of.
 
     Raises:
         RefusedError: Somebody gave it more.
@@ -46,7 +48,7 @@ def refuse(connection: psycopg.Connection[Any], role: str) -> None:
         (_MEMBERSHIPS, "it is a member of {}", f"REVOKE {{}} FROM {name}"),
         (_ELSEWHERE, "it has rights or objects in {}", 'choose another name: role = "…" in [tool.greenroom]'),
     ):
-        row = connection.execute(query, {"role": role, "prefix": PREFIX}).fetchone()
+        row = connection.execute(query, {"role": role, "prefix": PREFIX, "beside": list(beside)}).fetchone()
         if row and row[0]:
             raise RefusedError(
                 f"The role {role!r} must have no right beyond logging in, so that tests cannot do what the application "

@@ -7,26 +7,14 @@ the disk; docs/decisions/0007 has figures.
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import psycopg
 
+from greenroom.database.admin import STATEMENTS, Admin
 from greenroom.database.marks import PREFIX
-
-if TYPE_CHECKING:
-    from greenroom.database.admin import Admin
-
-# The one first that waits for no checkpoint: where the server waits for its disk, the others may take seconds.
-STATEMENTS: Final = {
-    "wal_log": ("STRATEGY wal_log", None),
-    "file_copy": ("STRATEGY file_copy", "copy"),
-    "clone": ("STRATEGY file_copy", "clone"),
-}
-"""What CREATE DATABASE says for each, and the value of `file_copy_method`, where the server has it."""
 
 _ROUNDS: Final = 2
 
@@ -90,19 +78,6 @@ def measure(admin: Admin, template: str, *, owner: str, checkout: str) -> dict[s
         if len(names) == 1 or time.monotonic() - began > _ENOUGH:
             break
     return dict(sorted(best.items(), key=lambda item: item[1] or float("inf")))
-
-
-@contextlib.contextmanager
-def limited(connection: psycopg.Connection[Any], milliseconds: float | None) -> Iterator[None]:
-    """Have the server give up what takes longer, if there is a limit."""
-    if milliseconds is None:
-        yield
-        return
-    connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(round(milliseconds))])
-    try:
-        yield
-    finally:
-        connection.execute("RESET statement_timeout")
 
 
 def said(measured: dict[str, float | None]) -> str:

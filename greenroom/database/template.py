@@ -6,20 +6,19 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING, Final
 
-import psycopg
 from sqlalchemy import URL
 
-from greenroom import checkout
-from greenroom.database import fingerprint, migrate, strategy
+from greenroom import runtime
+from greenroom.connection import BUILD, connect
+from greenroom.database import extensions, fingerprint, migrate, strategy
 from greenroom.database.admin import Admin
 from greenroom.database.marks import PREFIX
-from greenroom.database.prepare import prepare
+from greenroom.database.rewind.prepare import prepare
 from greenroom.output import Say, timed
-from greenroom.urls import conninfo
 
 if TYPE_CHECKING:
     from greenroom.config import Config
-    from greenroom.servers import Server
+    from greenroom.servers import Postgres, Server
 
 KEPT: Final = 4
 """Templates that a checkout keeps, so that changing between branches does not migrate each time."""
@@ -41,7 +40,8 @@ def ensure(config: Config, server: Server, say: Say) -> str:
     """
     with Admin(server.admin) as admin:
         name = name_of(fingerprint.of(config, server_version=admin.version))
-        admin.ensure_role(config.role, password(config, server))
+        for role in config.all_roles:
+            admin.ensure_role(role, password(server, role), beside=config.all_roles)
         found = admin.find(name)
         if found and found.complete:
             return name
@@ -52,21 +52,32 @@ def ensure(config: Config, server: Server, say: Say) -> str:
                     _build(config, server, admin, name, say)
                     return name
             if not waits:
-                say("another run is building the template; waiting for it …")
+                holder = admin.holder(name)
+                who = f"another run (process {holder})" if holder else "another run"
+                say(f"{who} is building the template; waiting for it, {_patience(config):g} s at most …")
                 waits = True
             # Shared, as those hold it who have cloned it.
-            with admin.lock(name, shared=True):
+            with admin.lock(name, shared=True, seconds=_patience(config)):
                 found = admin.find(name)
                 if found and found.complete:
                     return name
             # Whoever was building it has failed.
 
 
-def app_url(config: Config, server: Server, database: str) -> URL:
-    """The URL of a database on the server as the application gets it: its own role, its own driver."""
+def _patience(config: Config) -> float:
+    """Seconds to wait for another run that builds the template: as long as it may take itself."""
+    return 2 * BUILD + config.migration_timeout
+
+
+def app_url(config: Config, server: Postgres, database: str, role: str | None = None) -> URL:
+    """The URL of a database on the server as the application gets it: its own driver, and by default its own role."""
     from greenroom.urls import for_driver
 
-    return for_driver(role_url(config, server, database), config.driver)
+    url = role_url(config, server, database, role)
+    if config.connect == "tcp" and server.loopback is not None:
+        host, port = server.loopback
+        url = url.set(host=host, port=port, query={})
+    return for_driver(url, config.driver)
 
 
 def _build(config: Config, server: Server, admin: Admin, name: str, say: Say) -> None:
@@ -78,33 +89,29 @@ def _build(config: Config, server: Server, admin: Admin, name: str, say: Say) ->
         # Somebody died while building it.
         admin.drop(name)
     with timed(say, "migrating a new template", "migrated"):
-        admin.create(name, "template", owner=config.role, checkout=checkout.identity(config.root))
+        admin.create(name, "template", owner=config.owner, checkout=runtime.identity(config.root))
         own = server.admin.set(database=name)
         try:
-            create_extensions(config, server, name)
-            migrate.run(config, role_url(config, server, name))
+            extensions.create(config, server, name)
+            notes = migrate.run(
+                config,
+                server,
+                role_url(config, server, name, config.owner),
+                app_url(config, server, name, config.owner),
+            )
             prepare(own)
-            with psycopg.connect(conninfo(own), autocommit=True) as connection:
+            with connect(own, answer=BUILD, autocommit=True) as connection:
                 # Once for all clones: hint bits and statistics are copied with the pages.
                 connection.execute("VACUUM (FREEZE, ANALYZE)")
-            ways = strategy.measure(admin, name, owner=config.role, checkout=checkout.identity(config.root))
+            ways = strategy.measure(admin, name, owner=config.owner, checkout=runtime.identity(config.root))
         except BaseException:
             admin.drop(name)
             raise
-        admin.complete(name, strategies=ways)
+        admin.complete(name, strategies=ways, notes=notes)
+    for note in notes:
+        say(note)
     say(f"clones are made by {strategy.said(ways)}")
     _prune(config, admin)
-
-
-def create_extensions(config: Config, server: Server, database: str) -> None:
-    """Create the extensions that the configuration names, as the admin: the application's role may not."""
-    with psycopg.connect(conninfo(server.admin.set(database=database)), autocommit=True) as connection:
-        for extension in config.extensions:
-            connection.execute(
-                psycopg.sql.SQL("CREATE EXTENSION IF NOT EXISTS {} CASCADE").format(
-                    psycopg.sql.Identifier(extension)
-                )
-            )
 
 
 def _prune(config: Config, admin: Admin) -> None:
@@ -112,7 +119,7 @@ def _prune(config: Config, admin: Admin) -> None:
     mine = [
         database.name
         for database in admin.databases()
-        if database.kind == "template" and database.checkout == checkout.identity(config.root)
+        if database.kind == "template" and database.checkout == runtime.identity(config.root)
     ]
     for name in mine[:-KEPT]:
         with admin.lock(name, wait=False) as free:
@@ -120,18 +127,18 @@ def _prune(config: Config, admin: Admin) -> None:
                 admin.drop(name)
 
 
-def role_url(config: Config, server: Server, database: str) -> URL:
-    """The URL of a database on the server as the application's role, for psycopg."""
-    return server.admin.set(database=database, username=config.role, password=password(config, server))
+def role_url(config: Config, server: Postgres, database: str, role: str | None = None) -> URL:
+    """The URL of a database on the server as a role, by default the application's, for psycopg."""
+    return server.admin.set(
+        database=database, username=role or config.role, password=password(server, role or config.role)
+    )
 
 
-def password(config: Config, server: Server) -> str | None:
-    """The role's password, the same for each run that knows the admin's, so that nothing has to be kept anywhere.
+def password(server: Postgres, role: str) -> str | None:
+    """A role's password, the same for each run that knows the server's secret, so that it is kept nowhere.
 
-    None where the admin has none either: the server then trusts whoever reaches it.
+    None where the server trusts whoever reaches it.
     """
-    if not server.admin.password:
+    if server.secret is None:
         return None
-    return hmac.new(str(server.admin.password).encode(), config.role.encode(), hashlib.sha256).hexdigest()[
-        :32
-    ]
+    return hmac.new(server.secret.encode(), role.encode(), hashlib.sha256).hexdigest()[:32]

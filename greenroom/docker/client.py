@@ -10,22 +10,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from greenroom import hints
 from greenroom.errors import ServerError
 from greenroom.processes import captured
 
 QUICK: Final = 10
-"""Seconds for a question to the daemon; it answers in a tenth of one."""
+"""Seconds for a quick request to the daemon, which takes a tenth of a second."""
 
 OLDEST_COMPOSE: Final = (2, 20)
-"""Docker Compose from July 2023: the first with all that compose/ uses."""
+"""Docker Compose of July 2023: the first version with everything that compose/ uses."""
 
 
 class DockerError(ServerError):
-    """Docker cannot do what it was asked to, for a reason that the user can mend."""
+    """Docker cannot do what greenroom asked for, and the user can fix the reason."""
 
 
 def ask(*arguments: str, seconds: float = QUICK, environ: Mapping[str, str] | None = None) -> str:
-    """What a docker command prints.
+    """Run a docker command. Returns what it prints.
 
     Args:
         arguments: The words after `docker`.
@@ -35,24 +36,9 @@ def ask(*arguments: str, seconds: float = QUICK, environ: Mapping[str, str] | No
     Raises:
         DockerError: There is no docker, or the command failed or took too long.
     """
-    command = ["docker", *arguments]
-    try:
-        result = subprocess.run(
-            command,
-            check=True,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            env=environment(environ),
-            stdin=subprocess.DEVNULL,
-        )
-    except FileNotFoundError:
-        raise DockerError("there is no docker command", hint="install Docker Engine") from None
-    except subprocess.TimeoutExpired:
-        raise DockerError(f"docker {arguments[0]} did not end within {seconds:g} s") from None
-    except subprocess.CalledProcessError as error:
-        raise explained(arguments, error.stderr or error.stdout) from None
+    result = done(["docker", *arguments], seconds=seconds, environ=environ)
+    if result.returncode:
+        raise explained(arguments, result.stderr or result.stdout)
     return result.stdout.strip()
 
 
@@ -67,10 +53,12 @@ def done(
         environ: Variables in addition to this process's.
 
     Raises:
-        DockerError: It took too long.
+        DockerError: There is no docker, or it took too long.
     """
     try:
         return captured(command, environment(environ), seconds=seconds)
+    except FileNotFoundError:
+        raise DockerError("the docker command is not installed", hint="install Docker Engine") from None
     except subprocess.TimeoutExpired:
         raise DockerError(f"{' '.join(command)[:80]} … did not end within {seconds:g} s") from None
 
@@ -91,9 +79,9 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def why_not() -> str | None:
-    """Why Docker cannot be used here, or None if it can. Changes nothing, and takes a quarter of a second."""
+    """Return why Docker cannot be used here, or None if it can. Changes nothing, and takes a quarter of a second."""
     if shutil.which("docker") is None:
-        return "there is no docker command"
+        return "the docker command is not installed"
     try:
         # The context decides where the daemon is, unless the environment does.
         host = os.environ.get("DOCKER_HOST") or ask(
@@ -112,27 +100,28 @@ def why_not() -> str | None:
 
 
 def rootless() -> bool:
-    """Whether the daemon runs as an ordinary user, who is then root in each container."""
+    """Return whether the daemon runs as an ordinary user, who is then root in each container."""
     return "name=rootless" in ask("info", "--format", "{{.SecurityOptions}}")
 
 
 def explained(arguments: Iterable[str], output: str) -> DockerError:
-    """The error of a docker command that failed, with its cause and what helps."""
+    """Return the error for a docker command that failed, with its cause and a hint."""
     for pattern, message, hint in _KNOWN:
         if found := re.search(pattern, output, re.IGNORECASE):
-            return DockerError(message.format(*found.groups()), hint=hint)
+            return DockerError(
+                message.format(*found.groups()),
+                hint=hint.format(without=hints.without_docker(), offline=hints.without_registry()),
+            )
     said = [line.strip() for line in output.splitlines() if line.strip()] or ["it said nothing"]
     words = " ".join(word for word in arguments if not word.startswith("-"))
     return DockerError(f"docker {words[:80]} failed: {' / '.join(said[-3:])}")
 
 
-_WITHOUT = "ENGINE=embedded does without Docker"
-
 _KNOWN: Final = (
     (
         r"permission denied.*?(?:docker daemon socket|docker API|connect).*?((?:unix://)?/[\w./-]+\.sock)?",
         "this user may not use the Docker daemon's socket",
-        'sudo usermod -aG docker "$USER", then log in again; ' + _WITHOUT,
+        'sudo usermod -aG docker "$USER", then log in again; {without}',
     ),
     (
         (
@@ -140,12 +129,12 @@ _KNOWN: Final = (
             r"error during connect|failed to connect to the docker API"
         ),
         "no Docker daemon answers",
-        "start Docker; " + _WITHOUT,
+        "start Docker; {without}",
     ),
     (
         r"no space left on device",
         "the disk that Docker keeps its images and containers on is full",
-        "docker system df shows what takes the room, docker system prune makes some",
+        "docker system df shows what uses the space, docker system prune frees some",
     ),
     (
         r"is not a docker command|unknown command: docker compose|unknown shorthand flag",
@@ -155,25 +144,25 @@ _KNOWN: Final = (
     (
         r"CERTIFICATE_VERIFY_FAILED|confirming the ssl certificate",
         "the build does not trust the certificate of the package index; a proxy may be inspecting TLS",
-        "CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt, or wherever this machine has the proxy's; " + _WITHOUT,
+        "set CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt, or another file with the proxy's certificate; {without}",
     ),
     (
         r"No matching distribution found|Could not find a version that satisfies",
-        "the build cannot reach the package index, or that lacks a package of the lock",
-        "PIP_CONFIG_FILE=… is pip's configuration for builds, and names an index; " + _WITHOUT,
+        "the build cannot reach the package index, or the index lacks a locked package",
+        "set PIP_CONFIG_FILE=… to a pip configuration that names an index; {without}",
     ),
     (
         r"toomanyrequests|rate limit",
-        "the image registry refuses more downloads for now (its rate limit)",
-        "docker login, or IMAGES=… for a mirror's address, or " + _WITHOUT,
+        "the image registry refuses more downloads for now, because of its rate limit",
+        "run docker login, or set IMAGES=… to a mirror's address; {without}",
     ),
     (
         (
             r"(manifest (?:for \S+ )?(?:unknown|not found)|pull access denied|repository does not exist|"
             r"(?:^|\s)\S+: not found)"
         ),
-        "there is no such image in the registry: {0}",
-        "IMAGES, POSTGRES_VERSION and PYTHON_VERSION say which one is taken",
+        "the registry does not have this image: {0}",
+        "IMAGES, POSTGRES_VERSION and PYTHON_VERSION select the image",
     ),
     (
         (
@@ -181,6 +170,6 @@ _KNOWN: Final = (
             r"context deadline exceeded|network is unreachable|x509: )"
         ),
         "the image registry cannot be reached",
-        "make offline-images builds stand-ins, to be used with IMAGES=offline; " + _WITHOUT,
+        "{offline}; {without}",
     ),
 )

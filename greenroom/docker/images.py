@@ -1,4 +1,4 @@
-"""The images that the test stack needs: which they are, whether they are there, and how they are had."""
+"""The images that the test stack needs: their names, whether they exist, and how to obtain them."""
 
 from __future__ import annotations
 
@@ -11,34 +11,38 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from greenroom import hints
 from greenroom.docker import client
 from greenroom.docker.client import DockerError, ask
 from greenroom.output import Say, timed
+
+if TYPE_CHECKING:
+    from greenroom.config import Config
 
 TEST_FILE: Final = "compose/test.yaml"
 CI_FILE: Final = "compose/ci.yaml"
 
 OFFLINE: Final = "greenroom-offline/"
-"""What the names of the stand-ins that `make offline-images` builds begin with. No registry has them."""
+"""The prefix of the stand-ins that `make offline-images` builds. No registry has images of these names."""
 
 SHORT: Final = 60
-"""Seconds that `engine = "auto"` waits for an image from a registry before it does without Docker."""
+"""Seconds that `engine = "auto"` waits for an image from a registry before it gives Docker up."""
 
 PATIENT: Final = 1800
-"""Seconds for an image where Docker was asked for, and for a build."""
+"""Seconds to wait for an image if the configuration asks for Docker, and for a build."""
 
 FORGET: Final = 3600
-"""Seconds that `engine = "auto"` remembers that an image could not be had, instead of trying in each run."""
+"""Seconds that `engine = "auto"` remembers that an image was not available, instead of trying in each run."""
 
 KEPT: Final = 4
-"""Images of suites that are kept, of all checkouts: one for each branch that somebody may be working on."""
+"""How many suite images are kept for all checkouts: one for each branch that somebody may be working on."""
 
 _TESTS: Final = "greenroom-tests"
 
 _INPUTS: Final = ("compose", "requirements", "pyproject.toml", "uv.lock", "poetry.lock")
-"""What the image `tests` is made from. Its sources are mounted, so they are not among it."""
+"""The inputs of the image `tests`. The sources are mounted, so they are not among these."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,35 +61,40 @@ class Images:
     tests: str
 
     @classmethod
-    @functools.cache
-    def of(cls, root: Path) -> Images:
-        """Those that the Compose files and the environment name. Read once; it takes Compose a tenth of a second.
+    def of(cls, config: Config) -> Images:
+        """Return the images that the Compose files, the configuration and the environment name.
 
         Raises:
             DockerError: The files are not valid.
         """
+        return cls._of(config.root, tuple(chosen(config).items()))
+
+    @classmethod
+    @functools.cache
+    def _of(cls, root: Path, chosen: tuple[tuple[str, str], ...]) -> Images:
+        # Compose takes a tenth of a second for this.
         tests = _name(root)
         model = json.loads(
             ask(
                 "compose", "--file", str(root / TEST_FILE), "--env-file", os.devnull, "config", "--format", "json",
-                environ={"GREENROOM_TESTS_IMAGE": tests},
+                environ={"GREENROOM_TESTS_IMAGE": tests, **dict(chosen)},
             )
         )  # fmt: skip
         return cls(root, model["services"]["postgres"]["image"], tests)
 
     def missing(self) -> list[str]:
-        """Those that are not on this machine."""
+        """Return the images that are not on this machine."""
         return [name for name in (self.postgres, self.tests) if not there(name)]
 
     def obtain(self, say: Say, *, patient: bool) -> None:
-        """Have all of them: pull what comes from a registry, build the rest.
+        """Obtain all images: pull those that come from a registry, build the rest.
 
         Args:
             say: Takes progress.
             patient: Wait as long as it takes, and try although it failed a while ago.
 
         Raises:
-            DockerError: One cannot be had.
+            DockerError: One is not available.
         """
         missing = self.missing()
         try:
@@ -100,7 +109,7 @@ class Images:
         self._failure.unlink(missing_ok=True)
 
     def build(self, say: Say) -> None:
-        """Build the image of the suite, from what the lock names."""
+        """Build the image of the suite from the lock."""
         with timed(say, f"building {self.tests}, which the lock and {TEST_FILE} describe", "built"):
             words = [
                 "docker", "compose", "--file", str(self.root / TEST_FILE), "--env-file", os.devnull,
@@ -112,23 +121,33 @@ class Images:
         _prune()
 
     def failed_lately(self) -> str | None:
-        """Why they could not be had a while ago, if that is still to be believed."""
+        """Return why the images were not available a short time ago, if that still counts, or None."""
         try:
             age = time.time() - self._failure.stat().st_mtime
             told = json.loads(self._failure.read_text())
         except (OSError, ValueError):
             return None
-        if age > FORGET or told["images"] != self.missing():
+        # A clock that was put back makes it a failure of the future, which would be believed until then.
+        if abs(age) > FORGET or told["images"] != self.missing():
             return None
-        return f"{told['why']} (tried {age / 60:.0f} min ago; make images tries again)"
+        return f"{told['why']} (tried {age / 60:.0f} min ago; {hints.typed('greenroom images')} tries again)"
 
     @property
     def _failure(self) -> Path:
         return self.root / ".greenroom" / "images-failed.json"
 
 
+def chosen(config: Config) -> dict[str, str]:
+    """The variables with which Compose takes the image, or the version, that the configuration names."""
+    variables = {"GREENROOM_POSTGRES_IMAGE": config.image}
+    # Whoever sets it for one command means it.
+    if config.postgres and not os.environ.get("POSTGRES_VERSION"):
+        variables["POSTGRES_VERSION"] = config.postgres
+    return variables
+
+
 def there(image: str) -> bool:
-    """Whether an image is on this machine."""
+    """Return whether an image is on this machine."""
     return bool(ask("image", "ls", "--quiet", image))
 
 
@@ -141,10 +160,10 @@ def pull(image: str, say: Say, seconds: float) -> None:
         seconds: How long it may take.
 
     Raises:
-        DockerError: It cannot be had, or not in time.
+        DockerError: It is not available, or not in time.
     """
     if image.startswith(OFFLINE):
-        raise DockerError(f"{image} is not built", hint="make offline-images, with the same versions")
+        raise DockerError(f"{image} is not built", hint=hints.without_registry())
     with timed(say, f"pulling {image}, for at most {seconds:g} s", "pulled"):
         try:
             ask("pull", "--quiet", image, seconds=seconds)
@@ -153,7 +172,7 @@ def pull(image: str, say: Say, seconds: float) -> None:
 
 
 def _prune() -> None:
-    """Remove all but the newest images of suites: half a gigabyte each time that the lock changes."""
+    """Remove all but the newest suite images: each change of the lock leaves half a gigabyte."""
     names = ask("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", _TESTS).splitlines()
     for name in names[KEPT:]:
         # One that is in use is not removed without force.

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from greenroom import checkout
+from greenroom import hints, runtime
 from greenroom.docker import client
 from greenroom.docker.client import DockerError, ask
 from greenroom.places import indented
@@ -25,7 +25,7 @@ START_TIMEOUT: Final = 60
 """Seconds for a container to become healthy. Postgres takes two."""
 
 OWNER: Final = f"{os.geteuid()}@{platform.node()}"
-"""Who a stack belongs to. The daemon may serve other users, and other machines' folders are not seen from here."""
+"""The owner of a stack. The daemon may serve other users, and folders of other machines cannot be seen from here."""
 
 CI_IMAGE: Final = "greenroom-ci"
 """The repository of the images that compose/ci.yaml builds; the tag is the project."""
@@ -41,7 +41,7 @@ class Stack:
         root: The checkout.
         purpose: What it is for; with the checkout's identity it is the project's name, so two checkouts never meet.
         files: Compose files, relative to the root.
-        lease: The folder of the run that the stack belongs to, if it is a run's own.
+        run_folder: The folder of the run that the stack belongs to, if it is a run's own.
         variables: What the files ask for, besides what every stack is told.
     """
 
@@ -51,15 +51,15 @@ class Stack:
         purpose: str,
         files: Sequence[str],
         *,
-        lease: Path | None = None,
+        run_folder: Path | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        self.project = f"{checkout.identity(root)}-{purpose}"
+        self.project = f"{runtime.identity(root)}-{purpose}"
         self._files = files
         self._root = root
         self._variables = {
             "GREENROOM_CHECKOUT": str(root),
-            "GREENROOM_LEASE": str(lease or ""),
+            "GREENROOM_RUN_FOLDER": str(run_folder or ""),
             "GREENROOM_OWNER": OWNER,
             **(variables or {}),
         }
@@ -67,11 +67,11 @@ class Stack:
     # -- what there is -----------------------------------------------------------------------------------------------
 
     def running(self, service: str) -> bool:
-        """Whether a service runs and is healthy."""
+        """Return whether a service is running and healthy."""
         return bool(self._containers(service, "health=healthy"))
 
     def logs(self, service: str, lines: int = 20) -> str:
-        """The last lines that a service has written."""
+        """Return the last lines that a service has written."""
         written = []
         for container in self._containers(service):
             # What the program writes to stderr, docker does, too.
@@ -82,7 +82,7 @@ class Stack:
     # -- what it does ------------------------------------------------------------------------------------------------
 
     def up(self, service: str) -> None:
-        """Start a service. It need not be healthy yet."""
+        """Start a service, without waiting until it is healthy."""
         self.compose("up", "--detach", "--no-build", service, seconds=START_TIMEOUT)
 
     def wait(self, service: str) -> None:
@@ -95,12 +95,12 @@ class Stack:
             self._wait(service)
         except DockerError as error:
             raise DockerError(
-                f"{error.message}. Its log ends:\n{indented(self.logs(service) or '(nothing)')}",
-                hint="the settings are in compose/; ENGINE=embedded does without Docker",
+                f"{error.message}. The end of its log:\n{indented(self.logs(service) or '(nothing)')}",
+                hint=f"the settings are in compose/; {hints.without_docker()}",
             ) from None
 
     def _wait(self, service: str) -> None:
-        """Run the service's own health check until it passes, instead of waiting for the engine to come round to it."""
+        """Run the service's own health check until it passes, instead of waiting for the engine to run it."""
         (container,) = self._containers(service)
         probe = json.loads(ask("inspect", "--format", "{{json .Config.Healthcheck.Test}}", container))
         words = ["sh", "-c", probe[1]] if probe[0] == "CMD-SHELL" else probe[1:]
@@ -149,7 +149,7 @@ class Stack:
 
     @contextlib.contextmanager
     def _watched(self, service: str, container: str) -> Iterator[None]:
-        """Kill a container if a service that it waits for does not become healthy, and raise that afterwards."""
+        """Kill a container if a service that it waits for does not become healthy. Then raise that error."""
         failures = []
         over = threading.Event()
 
@@ -174,11 +174,30 @@ class Stack:
             raise failures[0]
 
     def output(self, service: str, command: Sequence[str]) -> str:
-        """What a command prints in a new container of a service."""
-        return self.compose("run", "--rm", "--no-deps", "--no-TTY", service, *command, seconds=60)
+        """Run a command in a new container of a service. Returns what it prints.
+
+        It is read from the container's log: what an attached client prints may end before the output does
+        (moby/moby#43121, #49655), and a program takes nothing for an answer.
+
+        Raises:
+            DockerError: The command failed, or took more than `START_TIMEOUT`.
+        """
+        name = f"{self.project}-{service}-{secrets.token_hex(3)}"
+        try:
+            self.compose(
+                "run", "--detach", "--no-deps", "--name", name, service, *command, seconds=START_TIMEOUT
+            )
+            code = ask("wait", name, seconds=START_TIMEOUT)
+            log = client.done(["docker", "logs", name], seconds=client.QUICK)
+        finally:
+            with contextlib.suppress(DockerError):
+                ask("rm", "--force", "--volumes", name)
+        if code != "0" or log.returncode:
+            raise client.explained(["compose", "run", *command], log.stderr or log.stdout)
+        return log.stdout
 
     def compose(self, *arguments: str, seconds: float) -> str:
-        """What a `docker compose` command prints."""
+        """Run a `docker compose` command. Returns what it prints."""
         result = client.done(self._words(*arguments), environ=self._variables, seconds=seconds)
         if result.returncode:
             raise client.explained(["compose", arguments[0]], result.stderr or result.stdout)
@@ -189,7 +208,7 @@ class Stack:
         return run(self._words(*arguments), client.environment(self._variables))
 
     def remove(self) -> bool:
-        """Remove all that bears the project's name, with its data. True if there was anything."""
+        """Remove everything with the project's name, including its data. Returns whether there was anything."""
         return remove(self.project)
 
     # -- inside ------------------------------------------------------------------------------------------------------
@@ -208,7 +227,7 @@ class Stack:
 
 
 def remove(project: str) -> bool:
-    """Remove the containers, networks and volumes of a Compose project. True if there were any.
+    """Remove the containers, networks and volumes of a Compose project. Returns whether there were any.
 
     Not `compose down`: that needs the files the project was made from, and passes over containers that `run` made.
     """
@@ -248,7 +267,7 @@ def _remove_images(project: str) -> bool:
 
 
 def projects(label: str) -> dict[str, str]:
-    """The value of a label by project, of all that this user's stacks have on this daemon."""
+    """Return a label's value by project, for all of this user's stacks on this daemon."""
     mine = _filters(f"label=greenroom.owner={OWNER}")
     template = f'{{{{.Label "{_PROJECT}"}}}}\t{{{{.Label "{label}"}}}}'
     lines = []
@@ -264,7 +283,7 @@ def projects(label: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Not to be ended by a second Ctrl-C: what is cleaned up takes a second or two, and would else stay."""
+    """Ignore a second Ctrl-C during a clean-up, which takes a second or two and would otherwise stay incomplete."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

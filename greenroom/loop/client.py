@@ -14,14 +14,15 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import unquote
 
-import anyio
-from starlette.testclient import TestClient, _TestClientTransport
-
-try:
-    import httpx2 as httpx
-except ModuleNotFoundError:
-    # Starlette before 1.0 is made of this one. They are the same here.
-    import httpx  # type: ignore[no-redef,import-not-found]
+from greenroom.loop.call import Call
+from greenroom.private.starlette import (
+    TestClient,
+    Transport,
+    client_of,
+    httpx,
+    replace_transport,
+    transport_of,
+)
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message
@@ -47,12 +48,12 @@ class Client(TestClient):
 
     def __init__(self, app: ASGIApp, loop: Loop, state: dict[str, Any], **options: Any) -> None:
         super().__init__(app, **options)
-        stock = self._transport
-        assert isinstance(stock, _TestClientTransport)
+        stock = transport_of(self)
+        assert isinstance(stock, Transport)
         stock.app_state = state
         self.app_state = state
         self.portal = loop.portal
-        self._transport = _Transport(stock, loop)
+        replace_transport(self, _Transport(stock, loop))
 
     def __enter__(self) -> Self:
         """Nothing to do: the application is up."""
@@ -65,7 +66,7 @@ class Client(TestClient):
 class _Transport(httpx.BaseTransport):
     """Runs the application for one request at a time, on the loop."""
 
-    def __init__(self, stock: _TestClientTransport, loop: Loop) -> None:
+    def __init__(self, stock: Transport, loop: Loop) -> None:
         self._stock = stock
         self._loop = loop
 
@@ -87,7 +88,7 @@ class _Transport(httpx.BaseTransport):
 class _Exchange(httpx.SyncByteStream):
     """One request and its response. What is not said to be the test's runs on the loop."""
 
-    def __init__(self, stock: _TestClientTransport, request: httpx.Request, loop: Loop) -> None:
+    def __init__(self, stock: Transport, request: httpx.Request, loop: Loop) -> None:
         self._request = request
         self._body = request.read()
         self._scope = _scope(stock, request)
@@ -99,22 +100,23 @@ class _Exchange(httpx.SyncByteStream):
         self._trailers: list[tuple[bytes, bytes]] = []
         self._debug: dict[str, Any] | None = None
         self._complete = False
+        self._closed = False
         self._available: Future[None] = Future()
-        self._ended: Future[None] = Future()
         self._reader: Future[list[bytes]] | None = None
-        self._error: BaseException | None = None
+        self._title = f"{request.method} {request.url.path}"
+        self._call = Call(loop, self._title, self._serve, over=self._after, failed=self._failed)
 
     # -- the test's side ---------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Start the application, and wait until it has answered."""
-        self._loop.loop.call_soon_threadsafe(self._launch)
-        self._available.result()
+        self._call.start(before=self._prepare)
+        self._loop.wait(self._available, self._title)
 
     def response(self) -> httpx.Response:
         """The response: whole if the application has ended, else a stream."""
         # Asked once: a stream may end at any moment.
-        ended = self._ended.done()
+        ended = self._call.ended.done()
         if ended:
             self._reraise()
         if self._start is None:
@@ -141,8 +143,8 @@ class _Exchange(httpx.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         while True:
             wanted: Future[list[bytes]] = Future()
-            self._loop.loop.call_soon_threadsafe(self._read, wanted)
-            pieces = wanted.result()
+            self._loop.soon(self._read, wanted, otherwise=wanted.set_exception)
+            pieces = self._loop.wait(wanted, f"the next piece of the response of {self._title}")
             if not pieces:
                 return
             if self._request.method != "HEAD":
@@ -150,45 +152,49 @@ class _Exchange(httpx.SyncByteStream):
 
     def close(self) -> None:
         """Wait for the application to end; if its response is not complete, nobody wants the rest: cancel it."""
-        if not self._ended.done():
-            self._loop.loop.call_soon_threadsafe(self._disconnect)
-            self._ended.result()
+        if self._closed:
+            return
+        self._closed = True
+        if not self._call.ended.done():
+            self._loop.soon(self._disconnect, otherwise=self._failed)
+            self._call.join()
         self._reraise()
 
     def abandon(self) -> None:
         """Cancel the application without waiting: the test was interrupted."""
-        self._loop.loop.call_soon_threadsafe(self._cancel)
+        if not self._loop.ended:
+            self._loop.soon(self._cancel, otherwise=self._failed)
 
     def _reraise(self) -> None:
-        error, self._error = self._error, None
+        error = self._call.error()
         if error is not None and self._raise:
             raise error
         if error is not None:
-            self._loop.swallowed = f"{self._request.method} {self._request.url.path}", error
+            self._loop.swallowed = self._title, error
 
     # -- the loop's side ---------------------------------------------------------------------------------------------
 
-    def _launch(self) -> None:
+    def _prepare(self) -> None:
         self._room = asyncio.Event()
         self._room.set()
         self._over = asyncio.Event()
         self._sent_body = False
-        # anyio's, since asyncio's cancels once only: an application that swallows it would go on for ever.
-        self._cancel_scope = anyio.CancelScope()
-        self._task = asyncio.create_task(
-            self._serve(), name=f"{self._request.method} {self._request.url.path}"
-        )
 
     async def _serve(self) -> None:
-        try:
-            with self._cancel_scope:
-                await self._app(self._scope, self._receive, self._send)
-        except BaseException as error:  # noqa: BLE001 - it is raised in the test
-            self._error = error
-        self._ended.set_result(None)
+        await self._app(self._scope, self._receive, self._send)
+
+    def _after(self) -> None:
+        """The application has ended."""
         self._answer()
         if self._reader is not None:
             self._read(self._reader)
+
+    def _failed(self, error: BaseException) -> None:
+        """Something of this module has failed: whoever waits raises that."""
+        for future in (self._available, self._reader):
+            if future is not None and not future.done():
+                future.set_exception(error)
+        self._call.fail(error)
 
     async def _receive(self) -> Message:
         if not self._sent_body:
@@ -235,7 +241,10 @@ class _Exchange(httpx.SyncByteStream):
 
     def _read(self, wanted: Future[list[bytes]]) -> None:
         """Give the reader what there is, or nothing when all is over, or let it wait."""
-        if self._pieces or self._ended.done():
+        if wanted.done():
+            # It has given up. What there is stays for the next one.
+            self._reader = None
+        elif self._pieces or self._call.ended.done():
             self._reader = None
             pieces = list(self._pieces)
             self._pieces.clear()
@@ -251,10 +260,10 @@ class _Exchange(httpx.SyncByteStream):
     def _cancel(self) -> None:
         self._over.set()
         self._room.set()
-        self._cancel_scope.cancel()
+        self._call.cancel()
 
 
-def _scope(stock: _TestClientTransport, request: httpx.Request) -> dict[str, Any]:
+def _scope(stock: Transport, request: httpx.Request) -> dict[str, Any]:
     """The request as ASGI has it."""
     url = request.url
     return {
@@ -268,7 +277,7 @@ def _scope(stock: _TestClientTransport, request: httpx.Request) -> dict[str, Any
         "scheme": url.scheme,
         "query_string": url.query,
         "headers": [(name.lower(), value) for name, value in request.headers.raw],
-        "client": stock.client,
+        "client": client_of(stock),
         "server": [url.host, url.port or {"http": 80, "https": 443}[url.scheme]],
         "extensions": {"http.response.debug": {}, "http.response.trailers": {}},
         "state": stock.app_state.copy(),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def join(
     loop: Loop, suspended: Callable[[Any, dict[str, Any]], AbstractContextManager[None]]
 ) -> Callable[[], None]:
-    """Put all `TestClient`s, also those that are made already, on the loop.
+    """Put all `TestClient`s on the loop, including existing ones.
 
     Args:
         loop: The loop.
@@ -34,16 +34,24 @@ def join(
     Returns:
         What undoes it.
     """
-    from starlette.testclient import TestClient, _TestClientTransport
+    from greenroom.loop.websocket import on_loop
+    from greenroom.private.starlette import (
+        TestClient,
+        WebSocketTestSession,
+        patch,
+        patch_instance,
+        stock_portal,
+        transport_of,
+    )
 
-    stock_factory, stock_enter = TestClient._portal_factory, TestClient.__enter__  # noqa: SLF001 - the seam
+    stock_enter = TestClient.__enter__
 
     @contextlib.contextmanager
     def portal_factory(self: TestClient) -> Iterator[BlockingPortal]:
         if self.async_backend["backend"] == "asyncio":
             yield loop.portal
         else:
-            with stock_factory(self) as portal:
+            with stock_portal(self) as portal:
                 yield portal
 
     def enter(self: TestClient) -> TestClient:
@@ -56,20 +64,11 @@ def join(
             lifespan = Lifespan(loop, self.app, self.app_state)
             lifespan.start()
             stack.callback(lifespan.stop)
-            stack.callback(self._transport.close)
+            stack.callback(transport_of(self).close)
             # What TestClient.__exit__ closes.
             self.exit_stack = stack.pop_all()
         return self
 
     for made in instances(TestClient):
-        # Its transport holds on to the factory that it was made with.
-        if isinstance(made._transport, _TestClientTransport):  # noqa: SLF001
-            made._transport.portal_factory = portal_factory.__get__(made)  # noqa: SLF001
-    TestClient._portal_factory = portal_factory  # type: ignore[method-assign]  # noqa: SLF001
-    TestClient.__enter__ = enter  # type: ignore[method-assign,assignment]
-
-    def leave() -> None:
-        TestClient._portal_factory = stock_factory  # type: ignore[method-assign]  # noqa: SLF001
-        TestClient.__enter__ = stock_enter  # type: ignore[method-assign]
-
-    return leave
+        patch_instance(made, portal_factory)
+    return patch(portal=portal_factory, enter=enter, session=on_loop(loop, WebSocketTestSession))

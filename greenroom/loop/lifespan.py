@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
+
+from greenroom.errors import HangError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message
@@ -32,7 +36,7 @@ class Lifespan:
         Raises:
             BaseException: What the application raised while it started up, with its traceback.
         """
-        self._loop.run(self._begin())
+        self._run(self._begin(), "the application's startup")
 
     def stop(self) -> None:
         """Shut the application down, if it was started.
@@ -40,8 +44,20 @@ class Lifespan:
         Raises:
             BaseException: What the application raised while it shut down.
         """
-        if self._open:
-            self._loop.run(self._end())
+        if self._open and not self._loop.ended and self._loop.broken is None:
+            self._run(self._end(), "the application's shutdown")
+
+    def _run(self, coroutine: Coroutine[Any, Any, None], what: str) -> None:
+        try:
+            self._loop.run(coroutine, what=what)
+        except HangError:
+            self._open = False
+            with contextlib.suppress(HangError):  # the loop has ended
+                self._loop.soon(self._give_up, otherwise=_unheard)
+            raise
+
+    def _give_up(self) -> None:
+        self._served.cancel()
 
     async def _begin(self) -> None:
         self._asked = False
@@ -86,3 +102,8 @@ class Lifespan:
             future.set_exception(
                 RuntimeError(f"the application's {kind} failed: {message.get('message', '')}")
             )
+            future.exception()  # looked at, also where nobody waits any more
+
+
+def _unheard(_error: BaseException) -> None:
+    """Takes what goes wrong while something is given up, which nobody waits for."""

@@ -6,56 +6,121 @@ import asyncio
 import contextlib
 import gc
 import sys
-from collections.abc import Coroutine
+import threading
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+import anyio
+from anyio.from_thread import BlockingPortal
 from sqlalchemy import Engine
 
+from greenroom.diagnosis.loops import THREAD
+from greenroom.errors import HangError
+from greenroom.loop import waiting
+from greenroom.loop.tasks import CALL, Tasks
+
 T = TypeVar("T")
+
+_LOOK: Final = 0.5
+"""Seconds between two looks of one who waits: whether the loop's thread is still there, and whether the time is over."""
+
+_ANSWER: Final = 1.0
+"""Seconds that a loop has to show that it is not blocked."""
+
+_END: Final = 5.0
+"""Seconds for closing the connections of the engines, and for what runs on the loop to end."""
 
 
 class Loop:
     """An asyncio event loop in a background thread. It starts when it is first used.
 
+    No wait for it is without an end: it ends with an error when the loop's thread has ended, or after `timeout`.
+
     Attributes:
         swallowed: The last request whose exception its client did not raise, and that exception. It explains the failure of a
             test that comes of it, and is forgotten with the test.
+        broken: Why nothing more can run on the loop, once `trouble` has seen that.
+        tasks: Those that calls have begun.
+
+    Args:
+        timeout: Seconds that a test waits for what it has the loop do; 0 for no end.
     """
 
-    def __init__(self) -> None:
-        self._stack = contextlib.ExitStack()
+    def __init__(self, timeout: float = 0) -> None:
+        self.timeout = timeout
+        self.swallowed: tuple[str, BaseException] | None = None
+        self.broken: HangError | None = None
+        self.tasks = Tasks()
+        self._hung = False
+        self._thread: threading.Thread | None = None
         self._portal: BlockingPortal | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.swallowed: tuple[str, BaseException] | None = None
+        self._death: BaseException | None = None
+
+    # -- the thread --------------------------------------------------------------------------------------------------
 
     @property
     def portal(self) -> BlockingPortal:
         """Anyio's handle of the loop, as Starlette's `TestClient` takes it."""
         if self._portal is None:
-            self._portal = self._stack.enter_context(start_blocking_portal("asyncio", name="greenroom loop"))
+            self._start()
+        assert self._portal is not None
         return self._portal
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop itself, for `call_soon_threadsafe`."""
+        """The loop itself."""
         if self._loop is None:
-            self._loop = self.portal.call(asyncio.get_running_loop)
+            self._start()
+        assert self._loop is not None
         return self._loop
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def _start(self) -> None:
+        ready: Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]] = Future()
+        # A daemon: what cannot be ended must not keep the process from ending.
+        self._thread = threading.Thread(target=self._main, args=(ready,), name=THREAD, daemon=True)
+        self._thread.start()
+        # It is answered by _main in any case.
+        self._portal, self._loop = ready.result()
+        self._portal.call = self._portal_call  # type: ignore[method-assign,assignment]
+
+    def _main(self, ready: Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]]) -> None:
+        async def host() -> None:
+            self.tasks.install(asyncio.get_running_loop())
+            async with BlockingPortal() as portal:
+                ready.set_result((portal, asyncio.get_running_loop()))
+                await portal.sleep_until_stopped()
+
+        try:
+            anyio.run(host, backend="asyncio")
+        except BaseException as error:  # noqa: BLE001 - such as a SystemExit, which ends a loop from any task
+            self._death = error
+            if not ready.done():
+                ready.set_exception(error)
+
+    def _portal_call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """`BlockingPortal.call`, which is made of the same call, with an end."""
+        assert self._portal is not None
+        name = getattr(function, "__qualname__", repr(function))
+        return self.wait(self._portal.start_task_soon(function, *args), name)
+
+    # -- handing it work ---------------------------------------------------------------------------------------------
+
+    def run(self, coroutine: Coroutine[Any, Any, T], *, what: str | None = None) -> T:
         """Run a coroutine on the loop and wait for it.
 
         The context variables of the caller are visible in it, and an exception comes with its whole traceback.
 
         Args:
             coroutine: What to run. It is cancelled if the wait is interrupted.
+            what: Its name for the user; by default its function's.
 
         Raises:
             TypeError: It is not a coroutine.
             RuntimeError: The caller is itself on the loop, which would wait for itself for ever.
+            HangError: It took too long, or the loop has ended.
         """
         if not asyncio.iscoroutine(coroutine):
             raise TypeError(f"run() takes a coroutine, such as run(service.create(…)). Found: {coroutine!r}.")
@@ -68,46 +133,190 @@ class Loop:
             raise RuntimeError(
                 "run() was called in asynchronous code, where the loop would wait for itself. Await the coroutine there."
             )
-        return self.wait(asyncio.run_coroutine_threadsafe(coroutine, self.loop))
-
-    @staticmethod
-    def wait(future: Future[T]) -> T:
-        """The result of what runs on the loop; it is cancelled if the wait is interrupted."""
+        if self.ended:
+            coroutine.close()
+            raise self._ended_error()
+        title = what or f"run({getattr(coroutine, '__qualname__', '…')}())"
+        token = CALL.set("" if what else title)
         try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        finally:
+            CALL.reset(token)
+        return self.wait(future, title)
+
+    def soon(
+        self, action: Callable[..., None], *args: Any, otherwise: Callable[[BaseException], None]
+    ) -> None:
+        """Call a function on the loop, without waiting for it.
+
+        Args:
+            action: The function.
+            args: Its arguments.
+            otherwise: Takes what it raises, and tells those who wait: else nobody would.
+
+        Raises:
+            HangError: The loop has ended.
+        """
+
+        def guarded() -> None:
+            try:
+                action(*args)
+            except BaseException as error:  # noqa: BLE001 - the one who waits raises it
+                otherwise(error)
+
+        try:
+            self.loop.call_soon_threadsafe(guarded)
+        except RuntimeError:
+            raise self._ended_error() from self._death
+
+    def wait(self, future: Future[T], what: str, *, at_least: float = 0) -> T:
+        """The result of what runs on the loop; it is cancelled if the wait ends before that.
+
+        Args:
+            future: What is waited for.
+            what: Its name, for the error.
+            at_least: Seconds that it has, whatever the timeout is.
+
+        Raises:
+            HangError: It took too long, or the loop has ended. Not while a debugger holds the loop.
+        """
+        __tracebackhide__ = True
+        bound, waited = self.timeout and max(self.timeout, at_least), 0.0
+        try:
+            while True:
+                pause = min(_LOOK, max(bound - waited, 0.01)) if bound else _LOOK
+                try:
+                    return future.result(pause)
+                except TimeoutError:
+                    # It may be an error of its own, or it has come at this very moment.
+                    if future.done():
+                        break
+                waited += pause
+                self._look(future, what, waited, bound)
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
-    def close(self) -> None:
-        """Dispose the engines that were used on the loop, cancel what still runs on it, and end it."""
-        if self._portal is None:
+    def _look(self, future: Future[Any], what: str, waited: float, bound: float) -> None:
+        """Raise if there is nothing more to wait for, and say where the application is."""
+        __tracebackhide__ = True
+        if self.ended and not future.done():
+            raise self._ended_error() from self._death
+        if not bound or waited < bound:
             return
-        with contextlib.suppress(Exception):
-            self.dispose_engines()
-        # A task that waits for ever must not keep the run from ending.
-        self._portal.call(partial(self._portal.stop, cancel_remaining=True))
-        self._stack.close()
+        blocked = self.blocked()
+        if future.done() or (blocked is not None and waiting.debugged(blocked)):
+            return
+        self._hung = True
+        raise HangError(
+            f"{what} did not end within {bound:g} s. "
+            + (waiting.where_blocked(blocked) if blocked is not None else waiting.where_waiting(self.loop)),
+            hint="if it may take longer: timeout = 300 in [tool.greenroom]; 0 waits without an end",
+        )
+
+    # -- what it does ------------------------------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Whether the loop has ended without having been closed."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    def dies(self) -> bool:
+        """Whether the loop is about to end, or has ended: it cancels all tasks before it does."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(0.2)
+        return self.ended
+
+    def blocked(self) -> threading.Thread | None:
+        """The loop's thread if it does not come round to its tasks, because a call blocks it."""
+        if self._thread is None or self.ended:
+            return None
+        answered = threading.Event()
+        with contextlib.suppress(RuntimeError):  # it has just ended
+            self.loop.call_soon_threadsafe(answered.set)
+        return None if answered.wait(_ANSWER) or self.ended else self._thread
+
+    def trouble(self) -> HangError | None:
+        """Return why nothing more can run on the loop, or None if it can. Costs nothing if every wait has ended well."""
+        hung, self._hung = self._hung, False
+        if self.ended:
+            self.broken = self._ended_error()
+        elif hung and (blocked := self.blocked()) is not None:
+            self.broken = HangError(waiting.where_blocked(blocked))
+        return self.broken
+
+    def _ended_error(self) -> HangError:
+        cause = f": {type(self._death).__name__}({self._death})" if self._death is not None else ""
+        return HangError(
+            f"The event loop of the application has ended in the middle of the run{cause}. An exception such as "
+            f"SystemExit or KeyboardInterrupt, raised in a task or a callback of the application, ends the whole loop.",
+            hint="raise an ordinary exception there; sys.exit() belongs into a program's main function",
+        )
+
+    # -- its end -----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Dispose the engines that were used on the loop, cancel what still runs on it, and end it.
+
+        Raises:
+            HangError: Something on it does not end. It is left to itself, and ends with the process.
+        """
+        thread, self._thread = self._thread, None
+        if thread is None or self._loop is None or self._portal is None:
+            return
+        loop, portal = self._loop, self._portal
         self._portal = self._loop = None
+        if not thread.is_alive():
+            return
+        if self.broken is None:
+            self._wind_up(loop, portal)
+        thread.join(_END if self.broken is None else _ANSWER)
+        if thread.is_alive():
+            where = waiting.where_waiting(loop)
+            # Ends it where tasks swallow their cancellation, not where a call blocks it.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(loop.stop)
+            thread.join(_ANSWER)
+            if thread.is_alive():
+                where = waiting.where_blocked(thread)
+            raise HangError(f"The event loop of the application did not end with the run. {where}")
+
+    @staticmethod
+    def _wind_up(loop: asyncio.AbstractEventLoop, portal: BlockingPortal) -> None:
+        """Close connections, and cancel the tasks."""
+        with contextlib.suppress(Exception):
+            asyncio.run_coroutine_threadsafe(_dispose(None), loop).result(_END)
+        with contextlib.suppress(Exception):
+            # A task that waits for ever must not keep the run from ending.
+            portal.start_task_soon(partial(portal.stop, cancel_remaining=True)).result(_END)
 
     def dispose_engines(self, database: str | None = None) -> None:
         """Close the pooled connections of the process's SQLAlchemy engines, asynchronous ones on their loop.
 
-        The engines stay usable: the next checkout connects anew.
+        The engines stay usable: the next checkout opens a new connection.
 
         Args:
             database: Only of engines to this database, synchronous ones included; by default all asynchronous ones.
-        """
-        if "sqlalchemy.ext.asyncio" in sys.modules:
-            from sqlalchemy.ext.asyncio import AsyncEngine
 
-            for engine in instances(AsyncEngine):
-                if database in (None, engine.url.database):
-                    self.run(engine.dispose())
+        Raises:
+            HangError: They cannot be closed.
+        """
+        if self._thread is not None:
+            self.run(_dispose(database), what="closing the application's pooled connections")
         if database is not None:
             for sync_engine in instances(Engine):
                 if sync_engine.url.database == database and not sync_engine.dialect.is_async:
                     sync_engine.dispose()
+
+
+async def _dispose(database: str | None) -> None:
+    if "sqlalchemy.ext.asyncio" in sys.modules:
+        from sqlalchemy.ext.asyncio import AsyncEngine
+
+        for engine in instances(AsyncEngine):
+            if database in (None, engine.url.database):
+                await engine.dispose()
 
 
 def instances(kind: type[T]) -> list[T]:

@@ -1,24 +1,59 @@
-"""The pytest plugin. It sleeps in projects whose pyproject.toml has no `[tool.greenroom]` table.
+"""The pytest plugin. It does nothing in projects whose pyproject.toml has no `[tool.greenroom]` table.
 
 Only this module is imported then; the fixtures and all that they need come with `greenroom.plugin.active`.
 """
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add greenroom's group to `pytest --help`."""
+    group = parser.getgroup("greenroom", "greenroom")
+    group.addoption(
+        "--greenroom-engine",
+        metavar="ENGINE",
+        help="where Postgres comes from: auto, embedded or external; overrides engine in [tool.greenroom]",
+    )
+    group.addoption(
+        "--greenroom-keep-failed",
+        metavar="N",
+        type=int,
+        help="how many databases of failed tests to keep; overrides keep_failed in [tool.greenroom]",
+    )
+
+
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Wake up before any conftest.py can import the application: its environment must be set by then."""
+    """Start before any conftest.py can import the application: its environment must be set by then.
+
+    Conftests come last here, and first what sets variables from files: pytest-dotenv, pytest-env.
+    """
     from greenroom.config import load
     from greenroom.errors import GreenroomError
 
     try:
         config = load(early_config.rootpath)
         if config is not None:
+            from greenroom import floors
+
+            # Before anything is imported that an older version does not have.
+            floors.check()
+            named = early_config.known_args_namespace
+            for key, value in (
+                ("engine", named.greenroom_engine),
+                ("keep_failed", named.greenroom_keep_failed),
+            ):
+                if value is not None:
+                    config = dataclasses.replace(config, **{key: value})
             from greenroom.plugin import active
 
             active.begin(early_config, config)
+            if config.migration_tests:
+                from greenroom.plugin import migrating
+
+                migrating.register(early_config)
     except GreenroomError as error:
         raise pytest.UsageError(f"greenroom: {error}") from None

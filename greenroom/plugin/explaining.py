@@ -1,4 +1,4 @@
-"""A failed test's report says why it failed, where that is known. Nothing is imported for it before a test fails."""
+"""Add the reason to a failed test's report, if it is known. Nothing is imported for this before a test fails."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from _pytest._code.code import ExceptionRepr
+
+from greenroom.diagnosis.exceptions import Raised, chain
+from greenroom.private.pytest import add_section
 
 if TYPE_CHECKING:
-    from greenroom.stage import Stage
+    from greenroom.worker import Worker
 
 WHY: Final = "greenroom: why this failed"
 SWALLOWED: Final = "greenroom: what the application raised"
+ELSEWHERE: Final = "greenroom: another database"
+RESTARTED: Final = "greenroom: the application was started again"
 """Head the sections of a report."""
 
 
@@ -22,54 +26,84 @@ class Explaining:
     """Adds an explanation to the report of a test, fixture or teardown that failed, and of a file that cannot be imported.
 
     Args:
-        stage: This process's stage.
+        worker: This process.
     """
 
-    def __init__(self, stage: Stage) -> None:
-        self._loop = stage.loop
+    def __init__(self, worker: Worker) -> None:
+        self._loop = worker.loop
+        self._worker = worker
+        self._known: set[str] = set()
+
+    def pytest_configure(self) -> None:
+        """Begin to note what the application catches itself."""
+        self._worker.on_close(self._worker.watch.caught.install())
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Explain what was raised, if it is an error that is known, or what a client has kept from being raised."""
+        """Explain the error that was raised, if it is known, or the one that a client has swallowed."""
         report = yield
         # Kept no longer than this: its frames keep what the application had open.
         swallowed, self._loop.swallowed = self._loop.swallowed, None
         if report.failed and call.excinfo is not None:
-            title, text = _explanation(call.excinfo.value, swallowed)
-            if text:
-                _add(report, title, text)
+            caught = self._worker.watch.caught.take(call.excinfo.value)
+            for title, text in _explanations(call.excinfo.value, swallowed, caught):
+                add_section(report, title, text)
+            if why := self._worker.application.take_restart():
+                add_section(
+                    report, RESTARTED, f"Before this test, since {why}.\nWhat it had in memory is gone."
+                )
+            # Those that an earlier test connected to have nothing to do with this one.
+            elsewhere = [text for text in self._worker.elsewhere() if text not in self._known]
+            if elsewhere:
+                add_section(report, ELSEWHERE, "\n".join(elsewhere))
+        if report.when != "setup":
+            # What a fixture's request has raised may explain the test's failure.
+            self._worker.watch.caught.forget()
+        if report.when == "teardown":
+            self._known = set(self._worker.elsewhere())
         return report
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        """Explain what a file raised while it was imported."""
+        """Explain the error that a file raised while it was imported."""
         report = yield
         call: pytest.CallInfo[object] | None = getattr(report, "call", None)
         if report.failed and call is not None and call.excinfo is not None:
-            title, text = _explanation(call.excinfo.value, None)
-            if text:
-                _add(report, title, text)
+            for title, text in _explanations(call.excinfo.value, None, []):
+                add_section(report, title, text)
         return report
 
 
-def _explanation(error: BaseException, swallowed: tuple[str, BaseException] | None) -> tuple[str, str]:
-    """A title and a text, or nothing: what is wrong with the explaining must not hide what is wrong with the test."""
+def _explanations(
+    error: BaseException, swallowed: tuple[str, BaseException] | None, caught: list[Raised]
+) -> list[tuple[str, str]]:
+    """Return titles and texts: an error in the explaining must not hide the test's error.
+
+    Only one of them is told as the cause.
+    """
     try:
-        from greenroom.explain import explain, told
+        from greenroom.explain import (
+            explain,
+            explain_caught,
+            report_caught,
+            report_swallowed,
+            said_briefly,
+        )
 
         explanation = explain(error)
-        if explanation is None and swallowed is not None:
-            return SWALLOWED, told(*swallowed)
-        return WHY, explanation.render() if explanation else ""
+        behind = {id(each) for each in chain(swallowed[1], expected=True)} if swallowed else set()
+        found = explain_caught(each for each in caught if id(each.error) not in behind)
+        if explanation is not None:
+            text = explanation.render()
+            if found:
+                before = (
+                    "Before that, the application caught what this may follow from; then mend that first:"
+                )
+                text = "\n".join([text, "", before, *map(said_briefly, found)])
+            return [(WHY, text)]
+        told = [(SWALLOWED, report_swallowed(*swallowed))] if swallowed else []
+        return told + ([(SWALLOWED, report_caught(found))] if found else [])
     except Exception:  # noqa: BLE001 - the one place
-        return WHY, traceback.format_exc() if os.environ.get("GREENROOM_TRACEBACK") == "1" else ""
-
-
-def _add(report: pytest.TestReport | pytest.CollectReport, title: str, text: str) -> None:
-    if isinstance(report.longrepr, ExceptionRepr):
-        # It is part of the failure then: also without captured output, in JUnit's file, and sent over by a worker.
-        report.longrepr.addsection(title, text)
-    else:
-        report.sections.append((title, text))
+        return [(WHY, traceback.format_exc())] if os.environ.get("GREENROOM_TRACEBACK") == "1" else []

@@ -14,8 +14,9 @@ from sqlalchemy import URL
 from sqlalchemy.orm import Session
 
 from greenroom.errors import GreenroomError
-from greenroom.plugin.keys import stage_key
-from greenroom.typing import MakeClient, Run
+from greenroom.plugin.stash import worker_key
+from greenroom.session_class import session_class
+from greenroom.typing import DatabaseEngine, MakeClient, RoleEngine, Run
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -23,65 +24,82 @@ if TYPE_CHECKING:
     from starlette.testclient import TestClient
     from starlette.types import ASGIApp
 
-    from greenroom.stage import Stage
+    from greenroom.worker import Worker
 
 T = TypeVar("T")
 
 DATABASE = "_greenroom_database"
-"""The fixture behind all that use the database."""
+"""The fixture behind all fixtures that use the database."""
 
 
 @pytest.fixture(autouse=True)
 def _greenroom_overrides(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Put `app.dependency_overrides` back after each test, but for what fixtures of wider scopes did to them."""
-    with request.config.stash[stage_key].application.keeping_overrides():
+    """Undo changes to `app.dependency_overrides` after each test, except those of fixtures with wider scopes."""
+    with request.config.stash[worker_key].application.keeping_overrides():
         yield
 
 
 @pytest.fixture(scope="session", name=DATABASE)
-def _database(request: pytest.FixtureRequest) -> Stage:
-    """This process's stage, with a database."""
+def _database(request: pytest.FixtureRequest) -> Worker:
+    """This process's worker, with a database."""
     return _with_database(request)
 
 
 @pytest.fixture(scope="session")
-def database_url(_greenroom_database: Stage) -> str:
-    """The URL of this test's database as the application has it, such as `postgresql+asyncpg://…`."""
-    return _greenroom_database.app_url.render_as_string(hide_password=False)
+def database_url(_greenroom_database: Worker) -> str:
+    """The URL of this test's database as the application sees it, such as `postgresql+asyncpg://…`."""
+    return _greenroom_database.database.url.render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
-def sync_database_url(_greenroom_database: Stage) -> str:
+def sync_database_url(_greenroom_database: Worker) -> str:
     """The URL of this test's database for a synchronous engine: `postgresql+psycopg://…`."""
-    return _greenroom_database.sync_url.render_as_string(hide_password=False)
+    return _greenroom_database.database.sync_url.render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
-def engine(_greenroom_database: Stage) -> Engine:
+def engine(_greenroom_database: Worker) -> Engine:
     """A synchronous engine to this test's database, as the application's role."""
     return _greenroom_database.engine
 
 
+@pytest.fixture(scope="session")
+def role_engine(_greenroom_database: Worker) -> RoleEngine:
+    """Synchronous engines to this test's database as other roles of the configuration: `role_engine("reporting")`."""
+    return _greenroom_database.engine_for
+
+
+@pytest.fixture(scope="session")
+def database_engine(_greenroom_database: Worker) -> DatabaseEngine:
+    """Makes a synchronous engine to one of `[tool.greenroom.databases]`: `database_engine("stats")`."""
+
+    def make(name: str) -> Engine:
+        return _greenroom_database.engine_for(_greenroom_database.config.role, database=name)
+
+    return make
+
+
 @pytest.fixture
-def scratch_database(_greenroom_database: Stage) -> Iterator[URL]:
+def scratch_database(_greenroom_database: Worker) -> Iterator[URL]:
     """The URL of an empty database, for tests of the migrations themselves: `postgresql+psycopg://…`."""
     with _greenroom_database.scratch() as url:
         yield url
 
 
 @pytest.fixture
-def session(_greenroom_database: Stage) -> Iterator[Session]:
-    """A synchronous session on this test's database.
+def session(_greenroom_database: Worker) -> Iterator[Session]:
+    """A synchronous session on this test's database, of the class that the project's own factory makes.
 
     Its commits are real: the application sees what the test has committed, and the reverse. Lazy loading works. What is
     not committed at the end of the test is rolled back; what is, is rewound.
     """
-    with Session(_greenroom_database.engine) as session:
+    kind = session_class(Session, _greenroom_database.config.root)
+    with kind(_greenroom_database.engine) as session:
         yield session
 
 
 @pytest.fixture
-def async_session(_greenroom_database: Stage) -> Iterator[AsyncSession]:
+def async_session(_greenroom_database: Worker) -> Iterator[AsyncSession]:
     """An asynchronous session, for services that take one: `run(service.create(async_session, …))`."""
     session = _greenroom_database.new_async_session()
     yield session
@@ -91,34 +109,34 @@ def async_session(_greenroom_database: Stage) -> Iterator[AsyncSession]:
 @pytest.fixture(scope="session")
 def run(request: pytest.FixtureRequest) -> Run:
     """Run a coroutine on the application's event loop, wait for it, and return its result."""
-    stage = request.config.stash[stage_key]
+    worker = request.config.stash[worker_key]
 
     def run(coroutine: Coroutine[Any, Any, T], /) -> T:
         __tracebackhide__ = True
-        if stage.may_use_database:
+        if worker.may_use_database:
             _with_database(request)
-        return stage.run(coroutine)
+        return worker.run(coroutine)
 
     return run
 
 
 @pytest.fixture(scope="session")
-def app(request: pytest.FixtureRequest, _greenroom_database: Stage) -> ASGIApp:
-    """The application. `app.dependency_overrides` are put back after the test."""
+def app(request: pytest.FixtureRequest, _greenroom_database: Worker) -> ASGIApp:
+    """The application. Changes to `app.dependency_overrides` are undone after the test."""
     application: ASGIApp = _app(request, _greenroom_database)
     return application
 
 
 @pytest.fixture(scope="session")
 def _greenroom_lifespan(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Shut the application down after the last test, while coverage still counts."""
+    """Shut the application down after the last test, while coverage is still measuring."""
     yield
-    request.config.stash[stage_key].application.stop()
+    request.config.stash[worker_key].application.stop()
 
 
 @pytest.fixture
 def make_client(
-    request: pytest.FixtureRequest, _greenroom_lifespan: None, _greenroom_database: Stage
+    request: pytest.FixtureRequest, _greenroom_lifespan: None, _greenroom_database: Worker
 ) -> Iterator[MakeClient]:
     """Make more clients of the application, with other arguments for Starlette's `TestClient`.
 
@@ -126,34 +144,35 @@ def make_client(
     """
     from greenroom.loop.client import Client
 
-    stage = _greenroom_database
-    app = _app(request, stage)
-    state = stage.start_application()
-    yield lambda **options: Client(app, stage.loop, state, **options)
-    if stage.starts_for_each_test:
-        stage.application.stop()
+    worker = _greenroom_database
+    app = _app(request, worker)
+    state = worker.start_application()
+    base_url = worker.application.base_url
+    yield lambda **options: Client(app, worker.loop, state, **({"base_url": base_url} | options))
+    if worker.starts_for_each_test:
+        worker.application.stop()
 
 
 @pytest.fixture
 def client(make_client: MakeClient) -> TestClient:
-    """A client of the application: Starlette's `TestClient`, on the application's loop, with its lifespan open."""
+    """A client of the application: Starlette's `TestClient`, on the application's loop, with its lifespan started."""
     return make_client()
 
 
-def _app(request: pytest.FixtureRequest, stage: Stage) -> Any:
+def _app(request: pytest.FixtureRequest, worker: Worker) -> Any:
     __tracebackhide__ = True
-    return _or_end_the_run(request, lambda: stage.application.asgi, "the application cannot be imported")
+    return _or_end_the_run(request, lambda: worker.application.asgi, "the application cannot be imported")
 
 
-def _with_database(request: pytest.FixtureRequest) -> Stage:
+def _with_database(request: pytest.FixtureRequest) -> Worker:
     __tracebackhide__ = True
-    stage = request.config.stash[stage_key]
-    _or_end_the_run(request, stage.open, "there is no database for the tests")
-    return stage
+    worker = request.config.stash[worker_key]
+    _or_end_the_run(request, worker.database.open, "there is no database for the tests")
+    return worker
 
 
 def _or_end_the_run(request: pytest.FixtureRequest, action: Callable[[], T], why: str) -> T:
-    """What the action returns. If it fails, so does the test, and the run ends: every other test would say the same."""
+    """Return what the action returns. If it fails, fail the test and end the run: every other test would fail the same way."""
     __tracebackhide__ = True
     message = ""
     try:

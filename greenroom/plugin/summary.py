@@ -1,4 +1,4 @@
-"""One line at the end of a run: what the database cost."""
+"""The lines at the end of a run: how much time the database took, and which databases were connected to beside it."""
 
 from __future__ import annotations
 
@@ -8,42 +8,48 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from greenroom.stage import Stage
+    from greenroom.worker import Worker
 
 _OUTPUT: Final = "greenroom"
-"""Under this key a worker tells the managing process."""
+"""The key under which a worker sends its times and notes to the managing process."""
 
 
 class Summary:
     """Gathers the times of this process and of its workers, in seconds.
 
     Args:
-        stage: This process's stage.
+        worker: This process.
     """
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
         self._openings: list[float] = []
         self._rewinds: list[float] = []
+        self._notes: dict[str, None] = {}
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Take the times of this process, and hand them on if it is a worker."""
-        if self._stage.in_use:
-            self._openings.append(self._stage.opening)
-            self._rewinds += self._stage.rewinds
+        """Collect the times of this process, and send them to the managing process if this is a worker."""
+        for database in self._worker.databases.values():
+            if database.is_open:
+                self._openings.append(database.opening)
+                self._rewinds += database.rewinds
+        self._notes |= dict.fromkeys(self._worker.notes())
         if hasattr(session.config, "workeroutput"):
-            session.config.workeroutput[_OUTPUT] = (self._openings, self._rewinds)
+            session.config.workeroutput[_OUTPUT] = (self._openings, self._rewinds, list(self._notes))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take the times of a worker that has ended; one that crashed has told none."""
-        openings, rewinds = getattr(node, "workeroutput", {}).get(_OUTPUT, ((), ()))
+        """Collect the times of a worker that has ended. A crashed worker sends none."""
+        openings, rewinds, notes = getattr(node, "workeroutput", {}).get(_OUTPUT, ((), (), ()))
         self._openings += openings
         self._rewinds += rewinds
+        self._notes |= dict.fromkeys(notes)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Print the line, if there was a database."""
+        """Print the lines, if there is something to say."""
+        for line in self._notes:
+            terminalreporter.write_line(f"greenroom: {line}")
         if self._openings and terminalreporter.verbosity >= 0:
             line = f"greenroom: database ready in {max(self._openings):.2f} s"
             if self._rewinds:

@@ -9,15 +9,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self
 
-from greenroom import checkout, lease
-from greenroom.ci.staging import FOLDER
-from greenroom.docker import client, stack
+from greenroom import hints, run_folder, runtime
+from greenroom.docker import client, images, stack
 from greenroom.docker.client import DockerError
 from greenroom.docker.images import CI_FILE, PATIENT, TEST_FILE, Images
 from greenroom.docker.stack import Stack, uninterrupted
 from greenroom.errors import UnavailableError
 from greenroom.output import timed
-from greenroom.servers.base import LOG_LINES, Server
+from greenroom.record import FOLDER
+from greenroom.servers.address import LOOPBACK
+from greenroom.servers.base import LOG_LINES, Enclosed
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -28,35 +29,39 @@ if TYPE_CHECKING:
 SOCKET: Final = "/var/run/postgresql"
 """Where the containers of a stack find the database."""
 
+PORT: Final = 5432
+"""On the loopback of the stack's network namespace."""
+
 _KEPT: Final = "test"
 _SERVICE: Final = "postgres"
 
 
-class Docker(Server):
+class Docker(Enclosed):
     """The stack of compose/test.yaml: started by `up` and kept for the checkout, or by a run and removed at its end.
 
     Args:
         config: The project.
-        held: The lock on the run's folder, if the stack is a run's own.
-        ci: The sources are in the image, as of now, and only the reports come out.
+        lock: The lock on the run's folder, if the stack is a run's own.
+        ci: The sources are in the image, as they are, and only the reports come out.
     """
 
     kind = "docker"
     preference = 50
-    remedy = f"start Docker, and have {TEST_FILE}"
-    enters = True
 
-    def __init__(self, config: Config, held: IO[str] | None = None, *, ci: bool = False) -> None:
-        self.disposable = held is not None
-        self._lease = held
+    def __init__(self, config: Config, lock: IO[str] | None = None, *, ci: bool = False) -> None:
+        self.disposable = lock is not None
+        self._lock = lock
         self._ci = ci
-        self._folder = Path(held.name).parent if held is not None else None
+        self._folder = Path(lock.name).parent if lock is not None else None
         variables = {
-            "GREENROOM_TESTS_IMAGE": Images.of(config.root).tests,
+            "GREENROOM_TESTS_IMAGE": Images.of(config).tests,
+            **images.chosen(config),
             "GREENROOM_FOLDER": str(config.root),
             "GREENROOM_MOUNT": f"{config.root}:{config.root}",
             "GREENROOM_USER": user(),
             "GREENROOM_INSIDE": self.kind,
+            # With a network of its own the container does not have the database's loopback.
+            "GREENROOM_SERVER_LOOPBACK": "" if os.environ.get("NETWORK") else f"{LOOPBACK}:{PORT}",
         }
         if ci:
             reports = config.root / FOLDER
@@ -66,61 +71,58 @@ class Docker(Server):
             config.root,
             self._folder.name if self._folder is not None else _KEPT,
             [TEST_FILE, CI_FILE] if ci else [TEST_FILE],
-            lease=self._folder,
+            run_folder=self._folder,
             variables=variables,
         )
 
     @classmethod
     def why_not(cls, config: Config) -> str | None:
-        """It can be had where a daemon answers and the images are there, or have not been missed lately."""
+        """It is available where a daemon answers and the images are there, or have not been missed lately."""
         if not (config.root / TEST_FILE).is_file():
             return f"there is no {TEST_FILE}"
         if reason := client.why_not():
             return reason
         if config.engine != cls.kind:
             try:
-                return Images.of(config.root).failed_lately()
+                return Images.of(config).failed_lately()
             except DockerError as error:
                 return error.message
         return None
 
     @classmethod
+    def remedy(cls, config: Config) -> str:
+        """Return a hint: start a daemon, or add the Compose file."""
+        if not (config.root / TEST_FILE).is_file():
+            return f"add {TEST_FILE}, or use {hints.engine('embedded')}"
+        return f"start Docker; {hints.without_docker()}"
+
+    @classmethod
     def obtain(cls, config: Config, say: Say) -> None:
-        """Have the images. With `engine = "auto"` not at any price."""
+        """Get the images. With `engine = "auto"` not at any price."""
         try:
-            Images.of(config.root).obtain(say, patient=config.engine == cls.kind)
+            Images.of(config).obtain(say, patient=config.engine == cls.kind)
         except DockerError as error:
             raise UnavailableError(error.message, hint=error.hint) from None
 
     @classmethod
     def for_run(cls, config: Config) -> Self:
-        """The checkout's stack if it runs, else a new one."""
+        """Return the checkout's stack if it is running, or a new one."""
         kept = cls.for_checkout(config)
         if kept.running():
             return kept
         sweep()
-        return cls(config, lease.new(checkout.runtime(config.root)))
+        return cls(config, run_folder.new(runtime.folder(config.root)))
 
     @classmethod
     def for_ci(cls, config: Config) -> Self:
-        """A new stack, with the sources in its image."""
+        """Return a new stack, with the sources in its image."""
         sweep()
-        return cls(config, lease.new(checkout.runtime(config.root)), ci=True)
+        return cls(config, run_folder.new(runtime.folder(config.root)), ci=True)
 
     @classmethod
     def for_checkout(cls, config: Config) -> Self:
         """The checkout's stack."""
         return cls(config)
-
-    @classmethod
-    def join(cls, config: Config, handle: str) -> Self:
-        """Not to be joined from outside: in the container the server is one on a socket, as others are."""
-        raise NotImplementedError
-
-    @property
-    def handle(self) -> str:
-        """The Compose project."""
-        return self._stack.project
 
     @property
     def admin(self) -> URL:
@@ -135,22 +137,32 @@ class Docker(Server):
         )
 
     @property
+    def loopback(self) -> tuple[str, int]:
+        """That of the network namespace which the containers of the stack share."""
+        return LOOPBACK, PORT
+
+    @property
     def where(self) -> str:
         """The Compose project."""
         return f"Compose project {self._stack.project}"
 
+    @property
+    def details(self) -> dict[str, str | int | None]:
+        """Its socket's folder inside the stack, and the Compose project."""
+        return super().details | {"project": self._stack.project}
+
     def running(self) -> bool:
-        """Whether its container is healthy."""
+        """Return whether its container is healthy."""
         return self._stack.running(_SERVICE)
 
     def start(self, say: Say) -> None:
-        """Start it, and wait until it is healthy. What did not start is removed."""
+        """Start the stack, and wait until its server is healthy. If it does not start, remove it."""
         with self._removed_if_it_fails(say):
             self._begin(say)
             self._stack.wait(_SERVICE)
 
     def start_and_enter(self, command: Sequence[str], say: Say) -> int:
-        """Start it, and meanwhile the command, whose own start takes as long; it waits for the server by itself."""
+        """Start the server and the command at the same time, since both take equally long. The command waits for the server."""
         with self._removed_if_it_fails(say):
             self._begin(say)
             return self._stack.run("tests", command, waits_for=_SERVICE)
@@ -172,27 +184,29 @@ class Docker(Server):
                     self._stack.remove()
                 except DockerError as error:
                     # Why it did not start is what counts.
-                    say(f"{self.where} is not wholly removed ({error.message}); make test-down tries again")
+                    say(
+                        f"{self.where} is not completely removed ({error.message}); {hints.typed('greenroom down')} tries again"
+                    )
             raise
 
     def stop(self) -> None:
         """Remove the stack if it is this run's own."""
-        if self._lease is not None and self._folder is not None:
-            with uninterrupted(), self._lease:
+        if self._lock is not None and self._folder is not None:
+            with uninterrupted(), self._lock:
                 self._stack.remove()
                 shutil.rmtree(self._folder, ignore_errors=True)
-                checkout.tidy(self._folder.parent)
-            self._lease = None
+                runtime.tidy(self._folder.parent)
+            self._lock = None
 
     def log(self, lines: int = LOG_LINES) -> str | None:
-        """What the container has written."""
+        """Return the last lines that the container has written."""
         return self._stack.logs(_SERVICE, lines)
 
     def remove(self, say: Say) -> bool:
-        """Remove the checkout's stack, and what runs that were killed have left."""
+        """Remove the checkout's stack, and everything left behind by killed runs."""
         swept = sweep()
         for project in swept:
-            say(f"removed {project}, which a run that was killed had left")
+            say(f"removed {project}, left behind by a killed run")
         found = self._stack.remove()
         if found:
             say(f"removed {self.where}")
@@ -203,30 +217,30 @@ class Docker(Server):
         return self._stack.run("tests", command)
 
     def output(self, command: Sequence[str]) -> str:
-        """What a command prints in a container of the stack."""
+        """Run a command in a container of the stack. Returns what it prints."""
         return self._stack.output("tests", command)
 
 
 def sweep() -> list[str]:
-    """Remove the stacks of runs that were killed, and those of checkouts that are gone. Returns their projects.
+    """Remove the stacks of killed runs and of deleted checkouts. Returns their projects.
 
     Only those of this user's own: each names the file that its owner holds locked.
     """
     swept = []
-    for project, named in stack.projects("greenroom.lease").items():
+    for project, named in stack.projects("greenroom.run_folder").items():
         if not named:
             continue
         folder = Path(named)
         with contextlib.ExitStack() as ended:
-            if (folder / lease.FILE).exists():
-                lock = lease.take(folder)
+            if (folder / run_folder.FILE).exists():
+                lock = run_folder.take(folder)
                 if lock is None:
                     continue
                 ended.enter_context(lock)
             if stack.remove(project):
                 swept.append(project)
             shutil.rmtree(folder, ignore_errors=True)
-            checkout.tidy(folder.parent)
+            runtime.tidy(folder.parent)
     for project, folder_of_checkout in stack.projects("greenroom.checkout").items():
         if folder_of_checkout and not Path(folder_of_checkout).exists() and stack.remove(project):
             swept.append(project)
@@ -234,6 +248,6 @@ def sweep() -> list[str]:
 
 
 def user() -> str:
-    """Who a container runs as, so that what it writes is the caller's."""
+    """Return the user and group that a container runs as, so that the caller owns the files that it writes."""
     # Rootless, the caller is root in the container, and every other number there is somebody else out here.
     return "0:0" if os.geteuid() and client.rootless() else f"{os.geteuid()}:{os.getegid()}"

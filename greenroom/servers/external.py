@@ -1,4 +1,4 @@
-"""A server that somebody else runs: a service in CI, or a shared one. Its admin URL comes from the environment."""
+"""A server that greenroom does not start: a service in CI, or a shared server. Its admin URL comes from the environment."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from greenroom import checkout
+from greenroom import hints
 from greenroom.errors import ServerError
 from greenroom.servers import trust
 from greenroom.servers.base import Server
-from greenroom.urls import conninfo, redacted
+from greenroom.urls import redacted
 
 if TYPE_CHECKING:
     import psycopg
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 WAIT: Final = "GREENROOM_SERVER_WAIT"
-"""The environment variable by which a stack says how many seconds its server may take to be there."""
+"""The environment variable in which a stack says how many seconds its server may take to start."""
+
+
+LOOPBACK: Final = "GREENROOM_SERVER_LOOPBACK"
+"""The environment variable by which a stack says where its server listens besides its socket, as host:port."""
 
 
 class External(Server):
@@ -32,8 +36,8 @@ class External(Server):
     """
 
     kind = "external"
+    ours = False
     preference = 10
-    remedy = trust.REMEDY
 
     _TIMEOUT = 5
     """Seconds to wait for a connection."""
@@ -41,38 +45,41 @@ class External(Server):
     def __init__(self, config: Config) -> None:
         self._config = config
         self._variable = config.server_url
-        self._role = config.role
-        self._checkout = checkout.identity(config.root)
         self._admin = trust.admin_url(os.environ.get(config.server_url, ""), config)
 
     @classmethod
     def why_not(cls, config: Config) -> str | None:
-        """It can be had where the variable is set."""
+        """Return that the variable is not set, or None if it is."""
         return None if os.environ.get(config.server_url) else f"{config.server_url} is not set"
 
     @classmethod
-    def kept(cls, config: Config) -> bool:
+    def remedy(cls, config: Config) -> str:  # noqa: ARG003 - the same for all
+        """Return a hint: set the variable to a URL."""
+        return trust.REMEDY
+
+    @classmethod
+    def is_up(cls, config: Config) -> bool:
         """Whoever sets the variable keeps a server up."""
         return cls.why_not(config) is None
 
     @classmethod
     def for_run(cls, config: Config) -> Self:
-        """The server of the environment."""
+        """Return the server that the environment names."""
         return cls(config)
 
     @classmethod
     def for_checkout(cls, config: Config) -> Self:
-        """The server of the environment."""
+        """Return the server that the environment names."""
         return cls(config)
 
     @classmethod
     def join(cls, config: Config, handle: str) -> Self:  # noqa: ARG003 - the environment says it all
-        """The server of the environment, which all processes of the run share."""
+        """Return the server that the environment names, which all processes of the run share."""
         return cls(config)
 
     @property
     def handle(self) -> str:
-        """Nothing: the environment says it all."""
+        """Empty: the environment says everything that `join` needs."""
         return ""
 
     @property
@@ -81,12 +88,23 @@ class External(Server):
         return self._admin
 
     @property
+    def loopback(self) -> tuple[str, int] | None:
+        """As the stack says it."""
+        host, _, port = os.environ.get(LOOPBACK, "").partition(":")
+        return (host, int(port)) if port else None
+
+    @property
+    def secret(self) -> str | None:
+        """The admin's password. A stack trusts all that is in it; but there are settings that refuse an empty password."""
+        return super().secret or ("trusted" if self.loopback else None)
+
+    @property
     def where(self) -> str:
         """The URL, without its password."""
         return redacted(self._admin)
 
     def running(self) -> bool:
-        """Whether it accepts a connection.
+        """Return whether it accepts a connection.
 
         Raises:
             GreenroomError: It does, and is not one to use; see `trust.check`.
@@ -100,7 +118,7 @@ class External(Server):
         return True
 
     def start(self, say: Say) -> None:  # noqa: ARG002 - there is nothing to report
-        """Check that it answers; somebody else starts it."""
+        """Check that the server answers. Greenroom does not start it."""
         import psycopg
 
         try:
@@ -108,34 +126,18 @@ class External(Server):
         except psycopg.OperationalError as error:
             raise ServerError(
                 f"The server that {self._variable} names does not answer ({self.where}): {_plain(error)}.",
-                hint="start it, or correct the URL; ENGINE=embedded does without it",
+                hint=f"start it, or correct the URL; {hints.engine('embedded')} works without it",
             ) from None
 
     def stop(self) -> None:
-        """Leave it alone: it is not ours."""
+        """Do nothing: greenroom did not start this server."""
 
-    def remove(self, say: Say) -> bool:
-        """Drop this checkout's databases that are not in use; the server is not ours."""
-        if not self.running():
-            return False
-        from greenroom.database.admin import Admin
-
-        dropped = False
-        with Admin(self._admin) as admin:
-            for database in admin.databases():
-                if database.checkout != self._checkout:
-                    continue
-                with admin.lock(database.name, wait=False) as free:
-                    if free:
-                        admin.drop(database.name)
-                        say(f"dropped {database.name}")
-                        dropped = True
-            if dropped and admin.drop_role(self._role):
-                say(f"dropped the role {self._role}")
-        return dropped
+    def remove(self, say: Say) -> bool:  # noqa: ARG002 - there is nothing to say
+        """Do nothing: `greenroom down` drops the databases, and leaves the server."""
+        return False
 
     def _connect(self) -> None:
-        """Connect once; in a stack whose server is just being started, as soon as that is possible.
+        """Connect once. In a stack whose server is still starting, retry until it accepts the connection.
 
         Raises:
             psycopg.OperationalError: It does not answer.
@@ -143,11 +145,13 @@ class External(Server):
         """
         import psycopg
 
+        from greenroom.connection import connect
+
         patience = float(os.environ.get(WAIT) or 0)
         end = time.monotonic() + patience
         while True:
             try:
-                with psycopg.connect(conninfo(self._admin), connect_timeout=self._TIMEOUT) as connection:
+                with connect(self._admin, connect_timeout=self._TIMEOUT) as connection:
                     # The image's temporary server, which initialises the data, listens on the socket, and goes away.
                     row = connection.execute("SHOW listen_addresses").fetchone()
                     if not patience or (row and row[0]):

@@ -1,4 +1,4 @@
-"""Which external server is one to use: what its URL must say, and what the server itself must be.
+"""Which external servers greenroom may use: what the URL must say, and what the server itself must be.
 
 All of it is asked before anything is changed there.
 """
@@ -9,6 +9,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from greenroom import hints
 from greenroom.errors import RefusedError, ServerError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ port), lead elsewhere (service, hostaddr), or hold a password where it would be 
 
 
 def admin_url(text: str, config: Config) -> URL:
-    """The URL `text`, for psycopg, if it names one server on this machine or one that the configuration names.
+    """Return the URL `text` for psycopg, if it names one server on this machine or one that the configuration allows.
 
     Raises:
         ServerError: It is not the URL of a Postgres.
@@ -58,7 +59,7 @@ def admin_url(text: str, config: Config) -> URL:
         raise ServerError(f"{variable} has more than one @.", hint="in a password, write %40 for @")
     if "service" in url.query or "servicefile" in url.query:
         raise RefusedError(
-            f"{variable} names a service of libpq's, which may stand for any host.",
+            f"{variable} names a libpq service, which may stand for any host.",
             hint="write the host into the URL itself",
         )
     hosts = list(dict.fromkeys(_hosts(url)))
@@ -66,24 +67,24 @@ def admin_url(text: str, config: Config) -> URL:
         if not _local(host) and host not in config.allowed_hosts:
             raise RefusedError(
                 f"{variable} names the host {host!r}, which is not this machine. Greenroom uses another machine's "
-                f"server only where the configuration names it.",
+                f"server only if the configuration names it.",
                 hint=f'if it is a test server: allowed_hosts = ["{host}"] in [tool.greenroom]',
             )
     if unknown := sorted(set(url.query) - _OPTIONS):
         raise RefusedError(
-            f"{variable} has options that may lead elsewhere than the URL says: {', '.join(unknown)}.",
-            hint="write user, password, host, port and database into their places: "
+            f"{variable} has options that may override other parts of the URL: {', '.join(unknown)}.",
+            hint="write user, password, host, port and database as parts of the URL: "
             "postgresql://user:password@host:port/postgres",
         )
     if len(hosts) > 1:
         raise RefusedError(
-            f"{variable} must name one server, so that all that is done is done there. Found: {', '.join(hosts)}.",
+            f"{variable} must name exactly one server. Found: {', '.join(hosts)}.",
             hint="leave one host in the URL",
         )
     database = url.database or "postgres"
     if database.startswith("template"):
         raise RefusedError(
-            f"{variable} names the database {database!r}. A connection to it keeps everybody else from making databases.",
+            f"{variable} names the database {database!r}. A connection to it keeps everybody else from creating databases.",
             hint="name the database postgres instead",
         )
     return url.set(drivername="postgresql+psycopg", database=database)
@@ -99,7 +100,7 @@ SELECT pg_is_in_recovery(), current_setting('is_superuser') = 'on', current_user
 
 
 def check(connection: psycopg.Connection[Any], url: URL, config: Config) -> None:
-    """Look at the server before anything is done there.
+    """Check the server before anything is changed there.
 
     Args:
         connection: To the maintenance database.
@@ -114,40 +115,40 @@ def check(connection: psycopg.Connection[Any], url: URL, config: Config) -> None
     if version < OLDEST * 10000:
         raise ServerError(
             f"{config.server_url} must name a server with PostgreSQL {OLDEST} or newer. Found: {version // 10000}.",
-            hint="start a newer one; ENGINE=embedded brings its own",
+            hint=f"start a newer one; {hints.engine('embedded')} brings its own",
         )
     row = connection.execute(_FACTS).fetchone()
     assert row is not None
     replica, superuser, user, address, tables = row
     if replica:
         raise RefusedError(
-            f"{config.server_url} names a standby: it copies another server, and is not for tests.",
-            hint="name a server of its own",
+            f"{config.server_url} names a standby, which copies another server and cannot be used for tests.",
+            hint="name a primary server",
         )
     if not superuser:
         raise RefusedError(
-            f"{config.server_url} must name a superuser, since only one may switch foreign keys off for a moment and "
-            f"see changes of the schema. Found: {user!r}, which is none.",
-            hint="the service images of CI systems have one: postgres",
+            f"{config.server_url} must name a superuser, since only a superuser may switch foreign keys off for a moment and "
+            f"see schema changes. Found: {user!r}, which is not one.",
+            hint="in the service images of CI systems, use the role postgres",
         )
     # A tunnel. A private address proves nothing: a container whose port is published on localhost has one, too.
     if address and _local(url.host or "") and _global(address) and address not in config.allowed_hosts:
         raise RefusedError(
-            f"{config.server_url} names this machine, but the server that answers there has the address {address}: "
+            f"{config.server_url} names this machine, but the server that answers has the address {address}: "
             f"the port is forwarded to another machine.",
             hint=f'if it is a test server: allowed_hosts = ["{address}"] in [tool.greenroom]',
         )
     # Nothing would be written there. But who names an application's database most likely took the wrong URL.
     if tables and url.database != "postgres":
         raise RefusedError(
-            f"{config.server_url} names the database {url.database!r}, which has tables, so it is somebody's. Greenroom "
-            f"makes databases of its own, and needs one only to connect to meanwhile.",
+            f"{config.server_url} names the database {url.database!r}, which contains tables, so it is in use. Greenroom "
+            f"creates its own databases, and only needs one to connect to.",
             hint="if it is the right server, name its database postgres instead",
         )
 
 
 def _hosts(url: URL) -> Iterator[str]:
-    """All hosts that libpq might connect to, in each of the places where a URL can name them."""
+    """Return all hosts that libpq might connect to, from every part of the URL that can name one."""
     for value in (url.host, url.query.get("host"), url.query.get("hostaddr")):
         for part in value if isinstance(value, tuple) else (value,):
             if part is not None:

@@ -1,0 +1,2 @@
+DELETE FROM ONLY {table}; {counted}
+INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {seed} AS seed;

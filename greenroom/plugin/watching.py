@@ -1,0 +1,136 @@
+"""The watch's side in pytest: its markers, the fixture `queries`, and the failing of tests for its findings."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from greenroom.plugin.stash import worker_key
+from greenroom.typing import RecordQueries
+from greenroom.watch.n_plus_one import RepeatedQueriesWarning, repeated_queries
+from greenroom.watch.queries import Queries, compared
+
+if TYPE_CHECKING:
+    from greenroom.worker import Worker
+
+_MARKERS: Final = {
+    "lazy_loads": ("allow", "fail"),
+    "n_plus_one": ("off", "warn", "fail"),
+    "leftover_tasks": ("fail", "warn", "cancel", "ignore"),
+}
+
+
+@pytest.fixture
+def queries(request: pytest.FixtureRequest) -> RecordQueries:
+    """Records the queries that the application sends while a block runs.
+
+    `with queries() as sent: client.get(…)`, and then `assert sent.count == 2`. Those of the requests and of the
+    `run(…)` in the block count, with all that these begin. What the test's own `session` sends does not count, nor
+    do BEGIN, COMMIT and savepoints.
+    """
+    scopes = request.config.stash[worker_key].watch.scopes
+    scopes.begin_to_count()
+    return lambda: scopes.recorded(Queries())
+
+
+class WatchHooks:
+    """Fails each test for which the watch has found something.
+
+    Args:
+        worker: This process.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._watch = worker.watch
+        self._unit = worker.config.unit_marker
+        self._threshold = worker.config.n_plus_one_threshold
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Register the markers with pytest."""
+        for marker in (
+            "lazy_loads(setting): 'allow' or 'fail' the application's lazy loads in this test",
+            "n_plus_one(setting): 'off', 'warn' or 'fail' if a request repeats a query in this test",
+            "leftover_tasks(setting): 'fail', 'warn', 'cancel' or 'ignore' tasks that go on after this test",
+        ):
+            config.addinivalue_line("markers", marker)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Refuse a marker without a valid setting, before any test runs."""
+        for item in items:
+            for name, settings in _MARKERS.items():
+                marker = item.get_closest_marker(name)
+                if marker is not None and marker.args not in ((setting,) for setting in settings):
+                    raise pytest.UsageError(
+                        f"greenroom: the marker {name} takes one of {', '.join(map(repr, settings))}. "
+                        f"Found: {', '.join(map(repr, marker.args)) or 'nothing'} ({item.nodeid})."
+                    )
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Tell the watch which test begins, and its settings."""
+        self._watch.begin(
+            item.nodeid,
+            clients=item.get_closest_marker(self._unit) is None,
+            lazy_loads=setting(item, "lazy_loads"),
+            n_plus_one=setting(item, "n_plus_one"),
+        )
+        return (yield from self._reported(item, "setup"))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Fail the test if anything was found while it ran."""
+        return (yield from self._reported(item, "call"))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Fail the test if anything was found while its fixtures were torn down."""
+        return (yield from self._reported(item, "teardown"))
+
+    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> list[str] | None:
+        """List the queries in the message of an assertion that compares their count."""
+        return compared(op, left, right)
+
+    def _reported(self, item: pytest.Item, phase: str) -> Generator[None, object, object]:
+        __tracebackhide__ = True
+        try:
+            result = yield
+        except BaseException as error:
+            # The test fails anyhow, and why is not ours to say; but this may be the reason.
+            for finding in [*self._watch.findings.take(error), *self._repeated()]:
+                item.add_report_section(phase, "greenroom", str(finding))
+            raise
+        texts = [*map(str, self._watch.findings.take()), *self._hidden(), *self._repeated()]
+        if texts:
+            pytest.fail("greenroom: " + "\n\ngreenroom: ".join(texts), pytrace=False)
+        return result
+
+    def _hidden(self) -> list[str]:
+        """Lazy loads that failed in the application, which has caught that."""
+        if self._watch.current.lazy_loads != "fail":
+            return []
+        caught = self._watch.caught.take()
+        if not caught:
+            return []
+        from greenroom.explain import LOADS, explain_caught, report_caught
+
+        return [report_caught([found]) for found in explain_caught(caught) if found[1].section in LOADS]
+
+    def _repeated(self) -> list[str]:
+        found = repeated_queries(self._watch.scopes.take(), self._threshold)
+        texts = [explanation.render() for explanation in found]
+        if texts and self._watch.current.n_plus_one == "warn":
+            for text in texts:
+                warnings.warn(text, RepeatedQueriesWarning, stacklevel=2)
+            return []
+        return texts
+
+
+def setting(item: pytest.Item, name: str) -> str | None:
+    """What a test's marker says, if it has one."""
+    marker = item.get_closest_marker(name)
+    return marker.args[0] if marker else None

@@ -1,0 +1,95 @@
+"""The database sessions that fixtures of wider scope keep open: rolled back after each test, and never ended."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from greenroom.private.sqlalchemy import has_front, sessions
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from greenroom.database.rewind.rewinder import Rewinder
+
+
+class WiderSessions:
+    """Those of one process.
+
+    A transaction that was left open with something written is its fixture's to keep: an outer transaction, as some suites
+    have it. All others are rolled back after each test.
+    """
+
+    def __init__(self) -> None:
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._held: dict[int, set[int]] = {}
+
+    @contextlib.contextmanager
+    def noticing(self, depth: int, rewinders: Callable[[], Collection[Rewinder]]) -> Iterator[None]:
+        """Notice the sessions that are made in the block, in which a fixture is set up.
+
+        Args:
+            depth: Of the fixture's scope.
+            rewinders: Gives what rewinds the databases that there are.
+        """
+        before = weakref.WeakSet(sessions())
+        # Those of a test in whose middle the fixture is set up are no fixture's.
+        others = _in_transaction(rewinders())
+        yield
+        if not rewinders():
+            return
+        in_transaction = _in_transaction(rewinders()) - others
+        for session in sessions():
+            if session in before:
+                continue
+            pid = None
+            if session.in_transaction() and not has_front(session):
+                pid, has_written = _backend(session)
+                if has_written:
+                    continue
+            in_transaction.discard(pid)
+            self._sessions.add(session)
+        held = in_transaction.difference(*self._held.values())
+        if held:
+            self._held.setdefault(depth, set()).update(held)
+            self._accept(rewinders())
+
+    def roll_back(self) -> None:
+        """End the transactions that a test has begun in them."""
+        for session in list(self._sessions):
+            if session.in_transaction() and not has_front(session):
+                try:
+                    session.rollback()
+                except SQLAlchemyError:
+                    # Its connection is lost. What it holds is nothing that the next test could use.
+                    session.close()
+
+    def forget(self, depth: int, rewinders: Collection[Rewinder]) -> None:
+        """No longer take for granted the transactions of the scopes from a depth downwards."""
+        ended = [each for each in self._held if each >= depth]
+        for each in ended:
+            del self._held[each]
+        if ended:
+            self._accept(rewinders)
+
+    def _accept(self, rewinders: Collection[Rewinder]) -> None:
+        for each in rewinders:
+            each.accept_transactions(set().union(*self._held.values()))
+
+
+def _in_transaction(rewinders: Collection[Rewinder]) -> set[int]:
+    return set().union(*(each.in_transaction() for each in rewinders))
+
+
+def _backend(session: Session) -> tuple[int | None, bool]:
+    """The pid of a session's connection, and whether its transaction has written anything."""
+    try:
+        pid, xid = session.execute(text("SELECT pg_backend_pid(), txid_current_if_assigned()")).one()
+    except SQLAlchemyError:  # another database, or several
+        return None, True
+    return pid, xid is not None
