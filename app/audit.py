@@ -1,4 +1,4 @@
-"""The audit log writes itself: every change that a session flushes is recorded in the same transaction."""
+"""The audit writes itself: every change that a session flushes is recorded in the same transaction."""
 
 from typing import Any
 

@@ -6,35 +6,44 @@ from http import HTTPStatus
 
 from fastapi import FastAPI
 
-from app import api, logs, problems
-from app.api import health
-from app.database import engine
-from app.oauth import SANDBOX_PATH, sandbox
-from app.settings import get_settings
+from app import api, logs
+from app.api import health, problems
+from app.api.bodies import LimitBodies
+from app.oauth import SANDBOX_PATH
+from app.resources import Resources
+from app.settings import Settings, get_settings
 
 
-@asynccontextmanager
-async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-    """Close the database connections when the service stops."""
-    yield
-    await engine.dispose()
+def create_app(settings: Settings) -> FastAPI:
+    """Put the service together. Two applications with different settings do not know of each other."""
+    resources = Resources(settings)
 
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await resources.close()
 
-def create_app() -> FastAPI:
-    """Put the service together."""
     app = FastAPI(
         title="Financial data providers",
         version="1",
         lifespan=lifespan,
-        responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY),
+        # Also for what takes no body: nobody is stopped from sending one.
+        responses=problems.documented(
+            HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY
+        ),
+        redirect_slashes=False,  # it would send the browser to whatever host the request names
     )
+    app.state.resources = resources
     logs.install()
     problems.install(app)
+    app.add_middleware(LimitBodies, limit=settings.max_body_size)
     app.include_router(health.router)
     app.include_router(api.router)
-    if get_settings().sandbox_enabled:
-        app.mount(SANDBOX_PATH, sandbox.app)
+    if settings.sandbox_enabled:
+        app.mount(SANDBOX_PATH, resources.sandbox.app)
     return app
 
 
-app = create_app()
+# The application of this process, for those who find it by its name: uvicorn, and greenroom. Nothing in app/ does.
+app = create_app(get_settings())
+session_factory = app.state.resources.session_factory

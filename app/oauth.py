@@ -15,20 +15,13 @@ from authlib.common.errors import AuthlibBaseError  # type: ignore[import-untype
 from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[import-untyped]
 from pydantic import BaseModel
 
-from app import security
 from app.models.catalogue import CatalogueEntry, CatalogueKind
 from app.sandbox import Sandbox
-from app.settings import OAuthClient, get_settings
+from app.settings import OAuthClient, Settings
 
 SANDBOX_PATH = "/sandbox"
 SANDBOX_ORIGIN = "http://sandbox.invalid"  # reached inside the process: nobody looks this name up
 DEFAULT_TOKEN_LIFETIME = 30 * 60  # seconds, for a provider that does not say
-
-sandbox = Sandbox(
-    client_id="sandbox",
-    client_secret=security.derive("sandbox client"),
-    token_lifetime=get_settings().sandbox_token_lifetime,
-)
 
 
 class ProviderError(Exception):
@@ -43,7 +36,7 @@ class ProviderUnavailable(ProviderError):
     """The provider could not be reached, timed out or answered nonsense: asking again later may help."""
 
 
-class NotConfigured(ProviderError):
+class NotSetUp(ProviderError):
     """The service has no client credentials or no endpoint for this provider."""
 
 
@@ -70,18 +63,20 @@ class ProviderClient:
     """Speaks to one provider of the catalogue for this service.
 
     The coroutines raise GrantRejected and ProviderUnavailable, and each exchange is bounded by the setting
-    OAUTH_TIMEOUT. Whatever needs an endpoint or credentials that are not there raises NotConfigured.
+    OAUTH_TIMEOUT. Whatever needs an endpoint or credentials that are not there raises NotSetUp.
     """
 
-    def __init__(self, entry: CatalogueEntry) -> None:
+    def __init__(self, entry: CatalogueEntry, settings: Settings, sandbox: Sandbox) -> None:
         self._entry = entry
+        self._timeout = settings.oauth_timeout
+        self._sandbox = sandbox
         self._in_process = entry.kind is CatalogueKind.SANDBOX
         if self._in_process:
             self._credentials = OAuthClient(client_id=sandbox.client_id, client_secret=sandbox.client_secret)
-        elif entry.key in (clients := get_settings().oauth_clients):
-            self._credentials = clients[entry.key]
+        elif entry.key in settings.oauth_clients:
+            self._credentials = settings.oauth_clients[entry.key]
         else:
-            raise NotConfigured(f"no client credentials for {entry.key}")
+            raise NotSetUp(f"no client credentials for {entry.key}")
 
     def authorisation_url(self, callback_url: str, state: str, code_verifier: str) -> str:
         """Where the user's browser goes to approve; the provider then sends it to `callback_url`."""
@@ -127,19 +122,19 @@ class ProviderClient:
             return f"{SANDBOX_PATH}/{name}"
         url: str | None = getattr(self._entry, f"{name}_url")
         if url is None:
-            raise NotConfigured(f"{self._entry.key} has no {name} endpoint")
+            raise NotSetUp(f"{self._entry.key} has no {name} endpoint")
         return url
 
     def _http(self, **options: Any) -> Any:
         if self._in_process:
-            transport = httpx2.ASGITransport(sandbox.app, root_path=SANDBOX_PATH)
+            transport = httpx2.ASGITransport(self._sandbox.app, root_path=SANDBOX_PATH)
             options |= {"transport": transport, "base_url": SANDBOX_ORIGIN}
         return AsyncOAuth2Client(
             self._credentials.client_id,
             self._credentials.client_secret.get_secret_value(),
             scope=" ".join(self._entry.scopes),
             code_challenge_method="S256",
-            timeout=get_settings().oauth_timeout,
+            timeout=self._timeout,
             verify=_tls(),
             **options,
         )

@@ -57,13 +57,16 @@ class Sandbox:
             ],
             exception_handlers={_Refusal: _refuse},
         )
+        self.app.router.redirect_slashes = False
 
     async def authorize(self, request: Request) -> Response:
         """GET: approve at once and send the browser back with a code; `&decision=deny` refuses instead."""
         query = request.query_params
         callback = query.get("redirect_uri", "")
+        back = urlsplit(callback)
         # Only ever back to where the sandbox itself lives: anything else would be an open redirect.
-        if query.get("client_id") != self.client_id or urlsplit(callback).netloc != request.url.netloc:
+        trusted = back.scheme in ("http", "https") and back.netloc == request.url.netloc
+        if query.get("client_id") != self.client_id or not trusted:
             return PlainTextResponse("unknown client_id or redirect_uri", 400)
         if query.get("decision") == "deny":
             answer = {"error": "access_denied"}

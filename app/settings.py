@@ -9,6 +9,7 @@ from pydantic import (
     AnyHttpUrl,
     BaseModel,
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -64,6 +65,13 @@ class Settings(BaseSettings):
     argon2_time_cost: PositiveInt = 3
     argon2_memory_cost: PositiveInt = 64 * 1024
     argon2_parallelism: PositiveInt = 4
+    # Hashes at the same time, each with that memory, and how many may wait for their turn.
+    argon2_workers: PositiveInt = 4
+    argon2_queue: NonNegativeInt = 64
+
+    max_body_size: PositiveInt = (
+        64 * 1024
+    )  # bytes; the largest that the service expects has some three thousand
 
     public_url: AnyHttpUrl | None = Field(
         default=None,

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
+from app.main import app
 from app.models import Connection, ConnectionStatus, Provider, Token, User
-from app.oauth import sandbox
 
 
 def make_user(session: Session, email: str = "ada@example.org") -> User:
@@ -33,6 +33,7 @@ def connect(session: Session, provider: Provider, **changes: Any) -> Token:
     """The token of a provider that was authorised just now: one that the sandbox accepts, or another."""
     if provider.key == "sandbox":
         claims = {"grant": str(uuid4()), "scope": "accounts"}
+        sandbox = app.state.resources.sandbox
         tokens = {f"{kind}_token": sandbox._issue(kind, 60, **claims) for kind in ("access", "refresh")}
     else:
         tokens = {"access_token": "access-1", "refresh_token": "refresh-1"}

@@ -12,8 +12,9 @@ from urllib.parse import parse_qsl
 import pytest
 from sqlalchemy.orm import Session
 
-from app import security
+from app.main import app
 from app.models import CatalogueEntry
+from app.security import Security
 from app.settings import get_settings
 
 
@@ -21,19 +22,12 @@ class Configure(Protocol):
     """The type of the fixture `configure`."""
 
     def __call__(self, **variables: str | None) -> None:
-        """Set environment variables, or with None unset them, and have the settings read anew."""
+        """Set environment variables, or with None unset them, and have the settings read again."""
 
 
 @pytest.fixture
 def configure() -> Iterator[Configure]:
-    """Change the service's environment for the rest of the test."""
-    # What is computed from the settings once per process.
-    caches = (get_settings, security._hasher, security._decoy, security._cipher)
-
-    def forget() -> None:
-        for cached in caches:
-            cached.cache_clear()
-
+    """Change the environment for the rest of the test: for settings that are read, and applications that are made, in it."""
     with pytest.MonkeyPatch.context() as patch:
 
         def configure(**variables: str | None) -> None:
@@ -42,10 +36,31 @@ def configure() -> Iterator[Configure]:
                     patch.delenv(name, raising=False)
                 else:
                     patch.setenv(name, value)
-            forget()
+            get_settings.cache_clear()
 
         yield configure
-    forget()
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def reconfigure(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> Configure:
+    """Change the environment, and the application under test with it: all of it but its database."""
+    resources = app.state.resources
+
+    def reconfigure(**variables: str | None) -> None:
+        configure(**variables)
+        settings = get_settings()
+        monkeypatch.setattr(resources, "settings", settings)
+        monkeypatch.setattr(resources, "security", Security(settings))
+
+    return reconfigure
+
+
+@pytest.fixture
+def security(reconfigure: Configure) -> Security:
+    """The keys of the application under test."""
+    security: Security = app.state.resources.security
+    return security
 
 
 @dataclass(frozen=True)
@@ -140,12 +155,12 @@ class OutsideProvider:
 
 
 @pytest.fixture
-def outside(monkeypatch: pytest.MonkeyPatch, configure: Configure) -> Iterator[OutsideProvider]:
+def outside(monkeypatch: pytest.MonkeyPatch, reconfigure: Configure) -> Iterator[OutsideProvider]:
     """A provider outside of the process, with credentials for the service as Schwab's."""
     provider = OutsideProvider()
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     credentials = {"client_id": provider.client_id, "client_secret": provider.client_secret}
-    configure(OAUTH_CLIENTS=json.dumps({"schwab": credentials}))
+    reconfigure(OAUTH_CLIENTS=json.dumps({"schwab": credentials}))
     yield provider
     provider.stop()
 

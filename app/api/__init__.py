@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from app.api import auth, catalogue, connections, providers, trail
+from app.api import audit, auth, catalogue, connections, providers
 
 router = APIRouter(prefix="/api/v1")
-for part in (auth, catalogue, providers, connections, trail):
+for part in (auth, catalogue, providers, connections, audit):
     router.include_router(part.router)

@@ -4,13 +4,12 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Response
 
-from app.api.dependencies import CurrentUser, DatabaseSession
+from app.api.dependencies import AppResources, CurrentUser, DatabaseSession
+from app.api.problems import documented
 from app.api.schemas import AccessToken, Login, Registration, UserRead
 from app.models import User
-from app.problems import documented
-from app.security import Purpose, sign
+from app.security import Purpose
 from app.services import accounts
-from app.settings import get_settings
 
 router = APIRouter(tags=["users"])
 
@@ -19,20 +18,23 @@ router = APIRouter(tags=["users"])
     "/auth/register",
     response_model=UserRead,
     status_code=HTTPStatus.CREATED,
-    responses=documented(HTTPStatus.CONFLICT),
+    responses=documented(HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 async def register(session: DatabaseSession, body: Registration) -> User:
     """Register a new user."""
     return await accounts.register(session, body.email, body.password.get_secret_value(), body.name)
 
 
-@router.post("/auth/login", responses=documented(HTTPStatus.UNAUTHORIZED))
-async def login(session: DatabaseSession, body: Login, response: Response) -> AccessToken:
+@router.post("/auth/login", responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE))
+async def login(
+    resources: AppResources, session: DatabaseSession, body: Login, response: Response
+) -> AccessToken:
     """Trade an e-mail address and a password for an access token."""
     user = await accounts.authenticate(session, body.email, body.password.get_secret_value())
     response.headers["Cache-Control"] = "no-store"
-    lifetime = get_settings().access_token_lifetime
-    return AccessToken(access_token=sign(Purpose.ACCESS, lifetime, sub=str(user.id)), expires_in=lifetime)
+    lifetime = resources.settings.access_token_lifetime
+    token = resources.security.sign(Purpose.ACCESS, lifetime, sub=str(user.id))
+    return AccessToken(access_token=token, expires_in=lifetime)
 
 
 @router.get("/me", response_model=UserRead, responses=documented(HTTPStatus.UNAUTHORIZED))

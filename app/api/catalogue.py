@@ -6,9 +6,9 @@ from http import HTTPStatus
 from fastapi import APIRouter
 
 from app.api.dependencies import CurrentUser, DatabaseSession
+from app.api.problems import documented
 from app.api.schemas import CatalogueEntryRead
 from app.models import CatalogueEntry
-from app.problems import documented
 from app.services import catalogue
 
 router = APIRouter(tags=["catalogue"])

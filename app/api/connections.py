@@ -5,21 +5,25 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Cookie, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import AnyUrl
 
-from app.api.dependencies import CallbackURL, CurrentUser, DatabaseSession
+from app.api.dependencies import (
+    BROWSER_COOKIE,
+    AppResources,
+    Browser,
+    CallbackURL,
+    CurrentRoundTrip,
+    CurrentUser,
+    DatabaseSession,
+)
+from app.api.problems import documented
 from app.api.schemas import AuthorisationStart, ProviderRead, SyncRead, TokenRefresh
 from app.models import Provider
-from app.problems import documented
 from app.services import authorisation, connections
-from app.settings import get_settings
 
 router = APIRouter(tags=["connections"])
 
-# Recognises the browser that began an authorisation, so that nobody can be talked into finishing another's.
-BROWSER_COOKIE = "authorising_browser"
-_Browser = Annotated[str, Cookie(alias=BROWSER_COOKIE, max_length=128)]
 _CONNECTION_PROBLEMS = documented(
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.NOT_FOUND,
@@ -35,11 +39,12 @@ _CONNECTION_PROBLEMS = documented(
 )
 async def authorise(
     user: CurrentUser,
+    resources: AppResources,
     session: DatabaseSession,
     provider_id: UUID,
     callback_url: CallbackURL,
     response: Response,
-    browser: _Browser = "",
+    browser: Browser = "",
 ) -> AuthorisationStart:
     """Begin an authorisation. Only the browser that sent this request (a cookie tells) can finish it."""
     browser = browser or secrets.token_urlsafe(32)
@@ -50,7 +55,9 @@ async def authorise(
         BROWSER_COOKIE, browser, httponly=True, samesite="lax", secure=callback_url.startswith("https:")
     )
     response.headers["Cache-Control"] = "no-store"
-    return AuthorisationStart(authorisation_url=AnyUrl(url), expires_in=get_settings().authorisation_lifetime)
+    return AuthorisationStart(
+        authorisation_url=AnyUrl(url), expires_in=resources.settings.authorisation_lifetime
+    )
 
 
 @router.get(
@@ -67,13 +74,12 @@ async def authorise(
 )
 async def complete_authorisation(
     session: DatabaseSession,
-    state: Annotated[str, Query(max_length=2048)],
+    trip: CurrentRoundTrip,
     code: Annotated[str | None, Query(max_length=4096)] = None,
     error: Annotated[str | None, Query(max_length=64, pattern=r"^[a-z_]+$")] = None,
-    browser: _Browser = "",
 ) -> Provider:
     """Where the provider sends the browser back to. The signed `state` says whose authorisation it is."""
-    return await authorisation.complete_authorisation(session, state, browser, code=code, error=error)
+    return await authorisation.complete_authorisation(session, trip, code=code, error=error)
 
 
 @router.post("/providers/{provider_id}/refresh", response_model=ProviderRead, responses=_CONNECTION_PROBLEMS)

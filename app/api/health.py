@@ -1,4 +1,8 @@
-"""Whether the service can work: what a load balancer asks."""
+"""Whether the process runs, and whether it can work: two questions, with two answers.
+
+Who is not alive is started again, which helps a process that is stuck. Who is not ready gets no requests, which helps
+when the database is away: to start the process again would not bring it back.
+"""
 
 import asyncio
 import logging
@@ -8,22 +12,29 @@ from fastapi import APIRouter
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.database import engine
-from app.problems import Unavailable, documented
+from app import errors
+from app.api.dependencies import AppResources
+from app.api.problems import documented
 
 TIMEOUT = 3.0  # seconds
 
 logger = logging.getLogger(__name__)
-router = APIRouter(tags=["health"])
+router = APIRouter(prefix="/health", tags=["health"])
 
 
-@router.get("/health", responses=documented(HTTPStatus.SERVICE_UNAVAILABLE))
-async def health() -> dict[str, str]:
-    """Ask the database for a sign of life."""
+@router.get("/live")
+async def live() -> dict[str, str]:
+    """Answer, without asking anybody: the process runs, and its loop is not stuck."""
+    return {"status": "alive"}
+
+
+@router.get("/ready", responses=documented(HTTPStatus.SERVICE_UNAVAILABLE))
+async def ready(resources: AppResources) -> dict[str, str]:
+    """Ask the database for a sign of life, within three seconds."""
     try:
-        async with asyncio.timeout(TIMEOUT), engine.connect() as connection:
+        async with asyncio.timeout(TIMEOUT), resources.engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
     except (SQLAlchemyError, OSError) as error:  # a TimeoutError is an OSError
         logger.warning("the database does not answer: %s", type(error).__name__)
-        raise Unavailable("database-unavailable", "The database does not answer.") from None
-    return {"status": "ok", "database": "ok"}
+        raise errors.DatabaseUnavailable("The database does not answer.") from None
+    return {"status": "ready", "database": "ok"}

@@ -6,10 +6,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.api.dependencies import CurrentUser, DatabaseSession, PageWindow
-from app.api.schemas import Key, Page, ProviderCreate, ProviderRead, ProviderRename
+from app.api.dependencies import CurrentUser, DatabaseSession, PageWindow, link
+from app.api.problems import documented
+from app.api.schemas import Key, PageRead, ProviderCreate, ProviderRead, ProviderRename
 from app.models import ConnectionStatus, Provider
-from app.problems import documented
+from app.pages import Page
 from app.services import connections, providers
 
 router = APIRouter(prefix="/providers", tags=["providers"], responses=documented(HTTPStatus.UNAUTHORIZED))
@@ -26,28 +27,20 @@ async def create_provider(
 ) -> Provider:
     """Add a provider of the catalogue. Its connection is pending until it is authorised."""
     provider = await providers.create_provider(session, user.id, body.key, body.alias)
-    response.headers["Location"] = str(request.url_for("read_provider", provider_id=provider.id))
+    response.headers["Location"] = link(request, "read_provider", provider_id=provider.id)
     return provider
 
 
-@router.get("", responses=documented(HTTPStatus.UNAUTHORIZED))
+@router.get("", response_model=PageRead[ProviderRead], responses=documented(HTTPStatus.UNAUTHORIZED))
 async def list_providers(
     user: CurrentUser,
     session: DatabaseSession,
     window: PageWindow,
     key: Annotated[Key | None, Query()] = None,
     status: ConnectionStatus | None = None,
-) -> Page[ProviderRead]:
+) -> Page[Provider]:
     """A page of the user's providers, oldest first, optionally of one key or with one connection status."""
-    items, total = await providers.list_providers(
-        session, user.id, key=key, status=status, limit=window.limit, offset=window.offset
-    )
-    return Page(
-        items=[ProviderRead.model_validate(item) for item in items],
-        total=total,
-        limit=window.limit,
-        offset=window.offset,
-    )
+    return await providers.list_providers(session, user.id, key=key, status=status, window=window)
 
 
 @router.get("/{provider_id}", response_model=ProviderRead, responses=documented(HTTPStatus.NOT_FOUND))

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, AnyUrl, BaseModel, ConfigDict, PositiveInt, Secret, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from app.emails import MAX_LENGTH, normalised
 from app.models import ConnectionStatus
 from app.models.catalogue import CatalogueKind
 from app.oauth import Account
@@ -25,6 +26,13 @@ def _must_match(pattern: str, complaint: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _normal_email(address: str) -> str:
+    try:
+        return normalised(address)
+    except ValueError as error:
+        raise PydanticCustomError("email", "{complaint}", {"complaint": str(error)}) from error
+
+
 # PostgreSQL takes no NUL in a text, and nobody wants the other control characters in a line.
 Line = Annotated[
     str,
@@ -33,7 +41,8 @@ Line = Annotated[
 ]
 Email = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, to_lower=True, max_length=254),
+    StringConstraints(strip_whitespace=True, max_length=MAX_LENGTH),
+    AfterValidator(_normal_email),
     _must_match(
         r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+\.[^@\s\x00-\x1f\x7f]+", "This is no e-mail address"
     ),
@@ -165,7 +174,7 @@ class SyncRead(Output):
 
 
 class AuditEntryRead(Output):
-    """One entry of the audit trail."""
+    """One entry of the audit."""
 
     id: int
     action: str
@@ -175,7 +184,7 @@ class AuditEntryRead(Output):
     at: datetime
 
 
-class Page(Output, Generic[Item]):
+class PageRead(Output, Generic[Item]):
     """A part of a list, and how many items the whole list has."""
 
     items: list[Item]

@@ -1,4 +1,4 @@
-"""The audit log: who did what to which row, and when."""
+"""The audit: who did what to which row, and when."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from app.models.base import Base
 class AuditEntry(Base):
     """One change of one row. It outlives the user it is about (then without a `user_id`)."""
 
-    __tablename__ = "audit_log"
+    __tablename__ = "audit_entries"
     __table_args__ = (Index(None, "user_id", "id"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)

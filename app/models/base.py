@@ -2,13 +2,15 @@
 
 from datetime import datetime
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import ARRAY, DateTime, Dialect, MetaData, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from app import security
+from app.security import Security
+from app.settings import get_settings
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -17,6 +19,10 @@ NAMING_CONVENTION = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+# A column's type is of all applications in a process, and an engine's dialect of one.
+_keys: WeakKeyDictionary[Dialect, Security] = WeakKeyDictionary()
 
 
 class Base(DeclarativeBase):
@@ -42,15 +48,27 @@ class Timestamps:
 
 
 class EncryptedText(TypeDecorator[str]):
-    """Text that is plain in Python and encrypted in the database."""
+    """Text that is plain in Python and encrypted in the database, under the keys of the engine's application.
+
+    An engine of no application, such as a test's own, has the keys of the environment.
+    """
 
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Encrypt on the way in."""
-        return None if value is None else security.encrypt(value)
+        return None if value is None else _keys_of(dialect).encrypt(value)
 
-    def process_result_value(self, value: str | None, _dialect: Dialect) -> str | None:
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         """Decrypt on the way out."""
-        return None if value is None else security.decrypt(value)
+        return None if value is None else _keys_of(dialect).decrypt(value)
+
+
+def encrypt_with(security: Security, dialect: Dialect) -> None:
+    """Have what goes through an engine, the one of this dialect, encrypted with an application's keys."""
+    _keys[dialect] = security
+
+
+def _keys_of(dialect: Dialect) -> Security:
+    return _keys.get(dialect) or Security(get_settings())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class User(Timestamps, Base):
-    """Somebody who logs in with an e-mail address (kept in lower case) and a password (kept as a hash)."""
+    """Somebody who logs in with an e-mail address (kept in the one form of app.emails) and a password (kept as a hash)."""
 
     __tablename__ = "users"
     __table_args__ = (CheckConstraint("email = lower(email)", name="email_lower"),)

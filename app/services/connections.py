@@ -7,10 +7,10 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.audit import act_as
+from app import errors
 from app.models import ConnectionStatus, Provider, Token
-from app.oauth import Account, ProviderClient, ProviderError
-from app.problems import Conflict
+from app.oauth import Account, ProviderError
+from app.resources import Resources
 from app.services.providers import get_provider
 from app.services.upstream import lock_connection, mark_working, speaking_to, store_grant, token_of
 
@@ -22,14 +22,13 @@ async def refresh_token(
 ) -> Provider:
     """Trade the connection's tokens for new ones.
 
-    Of several at once exactly one does. The others raise Conflict: busy while it is at work, stale-version
+    Of several at once exactly one does. The others raise Busy while it is at work, StaleVersion
     once it has finished. `expected_version` is the version that the caller knows, by default the one at the
     time of the call.
 
-    Raises further Conflict (not-connected, no-refresh-token, authorisation-lapsed), NotFound
-    (no-such-provider), BadGateway (provider-failed), Unavailable (not-configured).
+    Raises further NotConnected, NoRefreshToken, AuthorisationLapsed, NoSuchProvider, ProviderFailed,
+    NotConfigured.
     """
-    act_as(session, user_id)
     provider = await get_provider(session, user_id, provider_id)
     if expected_version is None:
         expected_version = token_of(provider).version
@@ -37,9 +36,9 @@ async def refresh_token(
     token = token_of(provider)
     if token.version != expected_version:
         detail = f"The tokens are at version {token.version}, no longer at {expected_version}."
-        raise Conflict("stale-version", detail, version=token.version)
+        raise errors.StaleVersion(detail, version=token.version)
     if token.refresh_token is None:
-        raise Conflict("no-refresh-token", f"{provider.entry.name} gave no refresh token: authorise again.")
+        raise errors.NoRefreshToken(f"{provider.entry.name} gave no refresh token: authorise again.")
     async with speaking_to(session, provider) as client:
         grant = await client.refresh(token.refresh_token)
     store_grant(connection, grant)
@@ -52,10 +51,8 @@ async def synchronise(
 ) -> tuple[Provider, Sequence[Account]]:
     """Fetch the user's accounts from the provider.
 
-    Raises Conflict (not-connected, token-expired, authorisation-lapsed, busy), NotFound (no-such-provider),
-    BadGateway (provider-failed), Unavailable (not-configured).
+    Raises NotConnected, TokenExpired, AuthorisationLapsed, Busy, NoSuchProvider, ProviderFailed, NotConfigured.
     """
-    act_as(session, user_id)
     provider = await get_provider(session, user_id, provider_id)
     connection = await lock_connection(session, provider)
     token = token_of(provider)
@@ -63,7 +60,7 @@ async def synchronise(
     if token.expires_at <= now:
         connection.status = ConnectionStatus.EXPIRED
         await session.commit()
-        raise Conflict("token-expired", "The access token has expired: refresh it first.")
+        raise errors.TokenExpired("The access token has expired: refresh it first.")
     async with speaking_to(session, provider) as client:
         accounts = await client.accounts(token.access_token)
     mark_working(connection)
@@ -76,12 +73,11 @@ async def synchronise(
 async def disconnect(session: AsyncSession, user_id: int, provider_id: UUID) -> Provider:
     """Revoke the tokens, at the provider and here. A later authorisation connects again.
 
-    Raises Conflict (not-connected, busy), NotFound (no-such-provider).
+    Raises NotConnected, Busy, NoSuchProvider.
     """
-    act_as(session, user_id)
     provider = await get_provider(session, user_id, provider_id)
     connection = await lock_connection(session, provider)
-    await _revoke(provider, token_of(provider))
+    await _revoke(session, provider, token_of(provider))
     connection.token = None
     connection.authorisation = None
     connection.status = ConnectionStatus.REVOKED
@@ -92,20 +88,21 @@ async def disconnect(session: AsyncSession, user_id: int, provider_id: UUID) -> 
 async def delete_provider(session: AsyncSession, user_id: int, provider_id: UUID) -> None:
     """Remove a provider with its connection; tokens are revoked at the provider first.
 
-    Raises Conflict (busy), NotFound (no-such-provider).
+    Raises Busy, NoSuchProvider.
     """
-    act_as(session, user_id)
     provider = await get_provider(session, user_id, provider_id)
     connection = await lock_connection(session, provider)
     if connection.token is not None:
-        await _revoke(provider, connection.token)
+        await _revoke(session, provider, connection.token)
     await session.delete(provider)
     await session.commit()
 
 
-async def _revoke(provider: Provider, token: Token) -> None:
+async def _revoke(session: AsyncSession, provider: Provider, token: Token) -> None:
     # The user's wish counts, whether or not the provider can be told.
     try:
-        await ProviderClient(provider.entry).revoke(token.refresh_token or token.access_token)
+        await (
+            Resources.of(session).client_of(provider.entry).revoke(token.refresh_token or token.access_token)
+        )
     except ProviderError as failure:
         logger.warning("provider %s (%s) could not be told to revoke: %s", provider.id, provider.key, failure)

@@ -14,10 +14,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
+from app import errors
 from app.database import sqlstate
 from app.models import Connection, ConnectionStatus, Provider, Token
-from app.oauth import Grant, GrantRejected, NotConfigured, ProviderClient, ProviderUnavailable
-from app.problems import BadGateway, Conflict, NotFound, Problem, Unavailable
+from app.oauth import Grant, GrantRejected, NotSetUp, ProviderClient, ProviderUnavailable
+from app.resources import Resources
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ LOCK_NOT_AVAILABLE = "55P03"
 async def lock_connection(session: AsyncSession, provider: Provider) -> Connection:
     """Lock the row of a provider's connection until the transaction ends; load it and its token afresh.
 
-    Raises Conflict (busy) when another holds the lock, NotFound (no-such-provider) when the row is gone.
+    Raises Busy when another holds the lock, NoSuchProvider when the row is gone.
     """
     locked = (
         select(Connection)
@@ -41,18 +42,18 @@ async def lock_connection(session: AsyncSession, provider: Provider) -> Connecti
     except DBAPIError as error:
         await session.rollback()
         if sqlstate(error) == LOCK_NOT_AVAILABLE:
-            raise Conflict("busy", "Another request is at work on this connection; try again.") from None
+            raise errors.Busy("Another request is at work on this connection; try again.") from None
         raise
     if connection is None:
-        raise NotFound("no-such-provider", "The provider was removed in the meantime.")
+        raise errors.NoSuchProvider("The provider was removed in the meantime.")
     return connection
 
 
 def token_of(provider: Provider) -> Token:
-    """The token of a provider's connection. Raises Conflict (not-connected)."""
+    """The token of a provider's connection. Raises NotConnected."""
     token = provider.connection.token
     if token is None:
-        raise Conflict("not-connected", f"{provider.alias!r} is not connected: authorise it first.")
+        raise errors.NotConnected(f"{provider.alias!r} is not connected: authorise it first.")
     return token
 
 
@@ -76,33 +77,31 @@ def mark_working(connection: Connection) -> None:
 
 @asynccontextmanager
 async def speaking_to(
-    session: AsyncSession, provider: Provider, *, refusal: Problem | None = None
+    session: AsyncSession, provider: Provider, *, refusal: errors.ServiceError | None = None
 ) -> AsyncIterator[ProviderClient]:
-    """A client for the provider; its failures are noted on the connection, committed and raised as problems.
+    """A client for the provider; its failures are noted on the connection, committed and raised in the service's words.
 
-    These are Unavailable (not-configured), BadGateway (provider-failed) and, where the provider does not
-    accept the grant, `refusal`: by default the connection's end, Conflict (authorisation-lapsed).
+    These are NotConfigured, ProviderFailed and, where the provider does not accept the grant, `refusal`: by
+    default the connection's end, AuthorisationLapsed.
     """
     connection, name = provider.connection, provider.entry.name
     try:
-        yield ProviderClient(provider.entry)
+        yield Resources.of(session).client_of(provider.entry)
         return
-    except NotConfigured as failure:
-        raise Unavailable("not-configured", f"{name} is not set up here: {failure}.") from failure
+    except NotSetUp as failure:
+        raise errors.NotConfigured(f"{name} is not set up here: {failure}.") from failure
     except GrantRejected as failure:
         reason = str(failure)
         if refusal is None:
             connection.status = ConnectionStatus.EXPIRED
-            refusal = Conflict(
-                "authorisation-lapsed", f"{name} no longer accepts the tokens: authorise again."
-            )
-        problem = refusal
+            refusal = errors.AuthorisationLapsed(f"{name} no longer accepts the tokens: authorise again.")
+        error = refusal
     except ProviderUnavailable as failure:
         reason = str(failure)
         connection.status = ConnectionStatus.ERROR
-        problem = BadGateway("provider-failed", f"{name} failed to answer ({reason}): try again later.")
+        error = errors.ProviderFailed(f"{name} failed to answer ({reason}): try again later.")
     connection.error_count += 1
     connection.last_error = reason
     await session.commit()
     logger.warning("provider %s (%s) failed: %s", provider.id, provider.key, reason)
-    raise problem
+    raise error

@@ -1,6 +1,9 @@
 """Registration, login, and who is asking."""
 
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,13 +14,15 @@ from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from app.models import User
-from app.security import Purpose, sign
+from app.resources import Resources
+from app.security import Purpose, Security
 from tests.api.helpers import PASSWORD, SignUp, assert_problem, log_in, ok, register
 from tests.fixtures import Configure
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 PUBLIC = {
-    ("GET", "/health"),
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
     ("POST", "/api/v1/auth/register"),
     ("POST", "/api/v1/auth/login"),
     ("GET", "/api/v1/oauth/callback"),
@@ -54,10 +59,13 @@ def test_register(client: TestClient) -> None:
     assert user == {"id": 1, "email": "ada@example.org", "name": "Ada Lovelace", "last_login_at": None}
 
 
-@pytest.mark.parametrize("email", ["ada@example.org", "ADA@example.org", " ada@EXAMPLE.org"])
+@pytest.mark.parametrize(
+    "email",
+    ["ada@école.example", "ADA@ÉCOLE.example", " ada@e\u0301cole.EXAMPLE", "ａda@xn--cole-9oa.example"],
+)
 def test_register_address_that_is_taken(client: TestClient, session: Session, email: str) -> None:
     """An address belongs to one user, however it is written."""
-    register(client, "ada@example.org")
+    register(client, "ada@école.example")
 
     response = client.post(
         "/api/v1/auth/register", json={"email": email, "password": PASSWORD, "name": "Another"}
@@ -65,6 +73,7 @@ def test_register_address_that_is_taken(client: TestClient, session: Session, em
 
     assert_problem(response, 409, "email-taken")
     assert session.scalars(select(User.name)).all() == ["Ada"]
+    assert log_in(client, email)
 
 
 @pytest.mark.parametrize(
@@ -132,9 +141,9 @@ def test_login(client: TestClient, session: Session) -> None:
     assert session.scalars(select(User)).one().last_login_at is not None
 
 
-def test_login_lifetime_is_configured(client: TestClient, configure: Configure) -> None:
+def test_login_lifetime_is_configured(client: TestClient, reconfigure: Configure) -> None:
     """ACCESS_TOKEN_LIFETIME says for how long a login is good."""
-    configure(ACCESS_TOKEN_LIFETIME="7")
+    reconfigure(ACCESS_TOKEN_LIFETIME="7")
     register(client, "ada@example.org")
 
     response = client.post("/api/v1/auth/login", json={"email": "ada@example.org", "password": PASSWORD})
@@ -163,6 +172,49 @@ def test_login_tells_nobody_who_is_registered(client: TestClient, session: Sessi
         assert_problem(answer, 401, "invalid-credentials")
         assert answer.headers["WWW-Authenticate"] == "Bearer"
         assert answer.text == answers[0].text
+
+
+def test_logins_at_once(
+    client: TestClient, reconfigure: Configure, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond those that are hashed and those that wait, a login or registration is told when to come again.
+
+    Who waits holds no connection to the database.
+    """
+    register(client, "ada@example.org")
+    reconfigure(ARGON2_WORKERS="1", ARGON2_QUEUE="1")
+    resources: Resources = app.state.resources
+    started, go_on = threading.Event(), threading.Event()
+
+    class SlowHasher:
+        def verify(self, _hash: str, _password: str) -> bool:
+            started.set()
+            return go_on.wait(10)
+
+        def hash(self, _password: str) -> str:
+            raise AssertionError("a registration got a turn")
+
+        def check_needs_rehash(self, _hash: str) -> bool:
+            return False
+
+    monkeypatch.setattr(resources.security, "_hasher", SlowHasher())
+    credentials = {"email": "ada@example.org", "password": PASSWORD}
+    with ThreadPoolExecutor() as threads:
+        logins = [threads.submit(client.post, "/api/v1/auth/login", json=credentials) for _ in range(2)]
+        assert started.wait(10)
+        while resources.security._asked_for < 2:
+            time.sleep(0.001)
+        assert resources.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+        refused = [
+            client.post("/api/v1/auth/login", json=credentials),
+            client.post("/api/v1/auth/register", json=credentials | {"name": "Ada"}),
+        ]
+        go_on.set()
+
+    for response in refused:
+        assert_problem(response, 503, "overloaded")
+        assert response.headers["Retry-After"] == "2"
+    assert [login.result().status_code for login in logins] == [200, 200]
 
 
 def test_login_invalid_body(client: TestClient) -> None:
@@ -226,19 +278,21 @@ def test_request_with_another_scheme(user: TestClient, scheme: str) -> None:
 @pytest.mark.parametrize(
     "make_token",
     [
-        lambda: sign(Purpose.ACCESS, -1, sub="1"),
-        lambda: sign(Purpose.AUTHORISATION, 60, sub="1"),
-        lambda: sign(Purpose.ACCESS, 60, sub="2"),
+        lambda security: security.sign(Purpose.ACCESS, -1, sub="1"),
+        lambda security: security.sign(Purpose.AUTHORISATION, 60, sub="1"),
+        lambda security: security.sign(Purpose.ACCESS, 60, sub="2"),
+        lambda security: security.sign(Purpose.ACCESS, 60, sub="ada"),
+        lambda security: security.sign(Purpose.ACCESS, 60, sub="9" * 30),
     ],
-    ids=["expired", "of another purpose", "of nobody"],
+    ids=["expired", "of another purpose", "of nobody", "of a name", "of a number too large"],
 )
 def test_request_with_a_token_of_ours_that_is_no_good(
-    client: TestClient, make_token: Callable[[], str]
+    client: TestClient, security: Security, make_token: Callable[[Security], str]
 ) -> None:
     """A token that has expired, is for something else, or whose user is no more, is refused."""
     register(client, "ada@example.org")
 
-    response = client.get("/api/v1/me", headers={"Authorization": f"Bearer {make_token()}"})
+    response = client.get("/api/v1/me", headers={"Authorization": f"Bearer {make_token(security)}"})
 
     assert_problem(response, 401, "invalid-token")
 

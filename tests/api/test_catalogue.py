@@ -53,9 +53,9 @@ def test_catalogue_is_read_from_the_database(user: TestClient, session: Session)
     assert [entry["key"] for entry in ok(user.get("/api/v1/catalogue"))] == ["piggy", "schwab", "sandbox"]
 
 
-def test_catalogue_in_production(configure: Configure, sign_up: SignUp) -> None:
+def test_catalogue_in_production(reconfigure: Configure, sign_up: SignUp) -> None:
     """In production the sandbox is not on offer, and cannot be added."""
-    configure(
+    reconfigure(
         ENVIRONMENT="production",
         JWT_KEY="k" * 32,
         ENCRYPTION_KEY="k" * 43 + "=",

@@ -71,10 +71,10 @@ def test_provider_that_is_down(user: TestClient, schwab: OutsideProvider, connec
 
 
 def test_provider_that_is_slow(
-    user: TestClient, schwab: OutsideProvider, connected_schwab: str, configure: Configure
+    user: TestClient, schwab: OutsideProvider, connected_schwab: str, reconfigure: Configure
 ) -> None:
     """The service waits for a provider for OAUTH_TIMEOUT, and no longer."""
-    configure(OAUTH_TIMEOUT="0.05")
+    reconfigure(OAUTH_TIMEOUT="0.05")
     schwab.hold()
 
     for action in ("refresh", "sync"):
@@ -117,10 +117,10 @@ def test_grant_that_was_revoked_at_the_provider(
 
 
 def test_provider_without_client_credentials(
-    user: TestClient, connected_schwab: str, configure: Configure
+    user: TestClient, connected_schwab: str, reconfigure: Configure
 ) -> None:
     """When the service has no credentials any more, that is no failure of the provider's."""
-    configure(OAUTH_CLIENTS=None)
+    reconfigure(OAUTH_CLIENTS=None)
 
     for action in ("refresh", "sync"):
         assert_problem(user.post(f"{connected_schwab}/{action}"), 503, "not-configured")
@@ -303,7 +303,7 @@ def test_disconnect_although_the_provider_fails(
     user: TestClient,
     schwab: OutsideProvider,
     connected_schwab: str,
-    configure: Configure,
+    reconfigure: Configure,
     caplog: pytest.LogCaptureFixture,
     failure: str,
 ) -> None:
@@ -314,7 +314,7 @@ def test_disconnect_although_the_provider_fails(
         case "refusing":
             schwab.answers["/revoke"] = 500, "<html>Oops</html>"
         case _:
-            configure(OAUTH_CLIENTS=None)
+            reconfigure(OAUTH_CLIENTS=None)
 
     provider = ok(user.post(f"{connected_schwab}/disconnect"))
 

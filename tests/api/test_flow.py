@@ -36,9 +36,9 @@ def test_from_registration_to_removal(client: TestClient, session: Session) -> N
     assert len(ok(client.post(f"{provider}/sync"))["accounts"]) == 2
     assert ok(client.post(f"{provider}/disconnect"))["connection"]["status"] == "revoked"
 
-    trail = [entry["action"] for entry in ok(client.get(f"{api}/audit?limit=100"))["items"]]
+    actions = [entry["action"] for entry in ok(client.get(f"{api}/audit?limit=100"))["items"]]
     assert {"user.created", "provider.created", "token.created", "token.updated", "token.deleted"} <= set(
-        trail
+        actions
     )
     assert client.delete(provider).status_code == 204
     assert ok(client.get(f"{api}/providers"))["total"] == 0
@@ -46,13 +46,13 @@ def test_from_registration_to_removal(client: TestClient, session: Session) -> N
         session.scalar(select(func.count()).select_from(table)) for table in (Provider, Connection, Token)
     ]
     assert counts == [0, 0, 0]
-    assert session.scalar(select(func.count()).select_from(AuditEntry)) == len(trail) + 2
+    assert session.scalar(select(func.count()).select_from(AuditEntry)) == len(actions) + 2
 
 
 def test_secrets_are_seen_nowhere(
     client: TestClient, session: Session, schwab: OutsideProvider, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No password, hash, provider's token, code or client secret is in a response, a log line or the audit log.
+    """No password, hash, provider's token, code or client secret is in a response, a log line or the audit.
 
     Every step goes well once and wrong at least once, and SQL statements are logged, too.
     """

@@ -1,16 +1,17 @@
-"""GET /health, and the service without its database."""
+"""GET /health/live and /health/ready, and the service without its database."""
 
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import URL, Engine, NullPool, create_engine, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from starlette.testclient import TestClient
 
-import app.database
 from app.api import health
-from greenroom.typing import Run
+from app.resources import Resources
+from greenroom.typing import RecordQueries, Run
 from tests.api.helpers import assert_problem, ok
 
 
@@ -44,7 +45,7 @@ def database_down(client: TestClient, elsewhere: Engine, engine: Engine) -> Iter
                 text(f'ALTER DATABASE "{engine.url.database}" ALLOW_CONNECTIONS {connections}')
             )
 
-    ok(client.get("/health"))
+    ok(client.get("/health/ready"))
     accept(False)
     try:
         assert end_connections(elsewhere, engine)
@@ -53,16 +54,29 @@ def database_down(client: TestClient, elsewhere: Engine, engine: Engine) -> Iter
         accept(True)
 
 
-def test_health(client: TestClient) -> None:
-    """With its database the service is well."""
-    assert ok(client.get("/health")) == {"status": "ok", "database": "ok"}
+def test_ready(client: TestClient) -> None:
+    """With its database the service is ready."""
+    assert ok(client.get("/health/ready")) == {"status": "ready", "database": "ok"}
 
 
-def test_health_without_database(
+def test_live(client: TestClient, queries: RecordQueries) -> None:
+    """Whether the process is alive is answered without a question to the database."""
+    with queries() as sent:
+        assert ok(client.get("/health/live")) == {"status": "alive"}
+
+    assert sent.statements == []
+
+
+def test_live_without_database(client: TestClient, database_down: None) -> None:
+    """Without its database the process is as alive as before: a new one would have no database either."""
+    assert ok(client.get("/health/live")) == {"status": "alive"}
+
+
+def test_ready_without_database(
     client: TestClient, database_down: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Without its database the service answers 503, and logs the kind of error."""
-    document = assert_problem(client.get("/health"), 503, "database-unavailable")
+    document = assert_problem(client.get("/health/ready"), 503, "database-unavailable")
 
     assert document["detail"] == "The database does not answer."
     (record,) = [record for record in caplog.records if record.name == "app.api.health"]
@@ -81,15 +95,17 @@ def test_request_without_database(make_client: Callable[..., TestClient], databa
 
 
 def test_service_recovers_with_its_database(client: TestClient, elsewhere: Engine, engine: Engine) -> None:
-    """When the database has ended the pooled connections, the next request connects anew."""
-    ok(client.get("/health"))
+    """When the database has ended the pooled connections, the next request connects again."""
+    ok(client.get("/health/ready"))
     assert end_connections(elsewhere, engine)
 
-    ok(client.get("/health"))
+    ok(client.get("/health/ready"))
 
 
-def test_health_of_an_exhausted_pool(client: TestClient, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When no connection is free in time, the service is not well either."""
+def test_ready_with_an_exhausted_pool(
+    app: FastAPI, client: TestClient, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When no connection is free in time, the service is not ready either."""
 
     async def take_all(engine: AsyncEngine) -> list[AsyncConnection]:
         size = engine.pool.size() + engine.pool._max_overflow  # type: ignore[attr-defined]
@@ -99,13 +115,14 @@ def test_health_of_an_exhausted_pool(client: TestClient, run: Run, monkeypatch: 
         for connection in connections:
             await connection.close()
 
-    connections = run(take_all(app.database.engine))
+    resources: Resources = app.state.resources
+    connections = run(take_all(resources.engine))
     before = time.monotonic()
     try:
         with monkeypatch.context() as patch:
             patch.setattr(health, "TIMEOUT", 0.05)
-            assert_problem(client.get("/health"), 503, "database-unavailable")
+            assert_problem(client.get("/health/ready"), 503, "database-unavailable")
         assert time.monotonic() - before < 10  # the pool itself would wait for 30 s
     finally:
         run(give_back(connections))
-    ok(client.get("/health"))
+    ok(client.get("/health/ready"))

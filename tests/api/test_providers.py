@@ -1,12 +1,13 @@
 """/providers: add, list, read, rename, remove."""
 
+import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from app.models import Connection, Provider, Token
 from tests.api.helpers import add_provider, assert_problem, authorise, ok
-from tests.fixtures import OutsideProvider
+from tests.fixtures import Configure, OutsideProvider
 
 UNKNOWN = "/api/v1/providers/00000000-0000-0000-0000-000000000000"
 
@@ -31,8 +32,20 @@ def test_create(user: TestClient) -> None:
         "token": None,
     }
     assert provider["created_at"] == provider["updated_at"]
-    assert response.headers["Location"] == f"http://testserver/api/v1/providers/{provider['id']}"
+    assert response.headers["Location"] == f"/api/v1/providers/{provider['id']}"
     assert ok(user.get(response.headers["Location"])) == provider
+
+
+@pytest.mark.parametrize("host", ["testserver", "evil.example"])
+def test_location_behind_a_public_url(user: TestClient, reconfigure: Configure, host: str) -> None:
+    """Location is on PUBLIC_URL, whatever host the request names."""
+    reconfigure(PUBLIC_URL="https://app.example/")
+
+    body = {"key": "sandbox", "alias": "Everyday"}
+    response = user.post("/api/v1/providers", json=body, headers={"Host": host})
+
+    identifier = ok(response, 201)["id"]
+    assert response.headers["Location"] == f"https://app.example/api/v1/providers/{identifier}"
 
 
 def test_create_of_an_unknown_key(user: TestClient) -> None:

@@ -1,4 +1,4 @@
-"""The audit log writes itself, in the transaction of the change."""
+"""The audit writes itself, in the transaction of the change."""
 
 import pytest
 from sqlalchemy import select
@@ -7,9 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from app.audit import act_as
+from app.errors import EmailTaken
 from app.models import AuditEntry, CatalogueEntry, Provider, User
-from app.problems import Conflict
-from app.services import accounts, connections, providers, trail
+from app.pages import Window
+from app.services import accounts, audit, connections, providers
 from greenroom.typing import RecordQueries, Run
 from tests.factories import connect
 
@@ -17,7 +18,7 @@ PASSWORD = "correct horse battery staple"
 
 
 def entries(session: Session) -> list[AuditEntry]:
-    """The log, oldest first."""
+    """The audit, oldest first."""
     return list(session.scalars(select(AuditEntry).order_by(AuditEntry.id)))
 
 
@@ -58,8 +59,8 @@ def test_change_and_entry_are_rolled_back_together(
 def test_failed_change_leaves_no_entry(
     run: Run, async_session: AsyncSession, session: Session, user: User
 ) -> None:
-    """A change that a constraint refuses is not in the log."""
-    with pytest.raises(Conflict):
+    """A change that a constraint refuses is not in the audit."""
+    with pytest.raises(EmailTaken):
         run(accounts.register(async_session, user.email, PASSWORD, "Another"))
 
     assert entries(session) == []
@@ -89,6 +90,7 @@ def test_entry_says_what_changed(
     run: Run, async_session: AsyncSession, session: Session, provider: Provider
 ) -> None:
     """An update is recorded with the attributes that changed, before and after, by whom, and when."""
+    act_as(async_session, provider.user_id)
     run(providers.rename_provider(async_session, provider.user_id, provider.id, "Renamed"))
 
     (entry,) = entries(session)
@@ -111,7 +113,7 @@ def test_change_of_nothing_is_not_recorded(
 def test_secrets_are_hidden(
     run: Run, async_session: AsyncSession, session: Session, provider: Provider
 ) -> None:
-    """Of a secret the log says that it changed, never from what to what."""
+    """Of a secret the audit says that it changed, never from what to what."""
     token = connect(session, provider)
     before = token.access_token
     user = run(accounts.register(async_session, "grace@example.org", PASSWORD, "Grace"))
@@ -137,7 +139,9 @@ def test_deletions_are_recorded(
     with queries() as sent:
         run(connections.delete_provider(async_session, provider.user_id, provider.id))
 
-    assert [statement.split()[2] for statement in sent.statements if "INSERT" in statement] == ["audit_log"]
+    assert [statement.split()[2] for statement in sent.statements if "INSERT" in statement] == [
+        "audit_entries"
+    ]
 
     deleted = [entry.action for entry in entries(session) if entry.action.endswith(".deleted")]
     assert deleted[0] == "token.deleted"
@@ -161,17 +165,18 @@ def test_actor_of_a_change(run: Run, async_session: AsyncSession, session: Sessi
     ]
 
 
-def test_trail_is_of_one_user(run: Run, async_session: AsyncSession, session: Session, user: User) -> None:
-    """The trail is newest first, and can be narrowed to a type of entity."""
+def test_audit_is_of_one_user(run: Run, async_session: AsyncSession, session: Session, user: User) -> None:
+    """The audit is newest first, and can be narrowed to a type of entity."""
+    act_as(async_session, user.id)
     for alias in ("A", "B"):
         run(providers.create_provider(async_session, user.id, "sandbox", alias))
     session.add(AuditEntry(user_id=None, action="provider.created", entity_type="provider", entity_id="x"))
     session.commit()
 
-    found, total = run(trail.list_entries(async_session, user.id, entity_type="provider", limit=1))
+    page = run(audit.list_entries(async_session, user.id, entity_type="provider", window=Window(limit=1)))
 
-    assert total == 2
-    assert [entry.detail["alias"]["to"] for entry in found] == ["B"]
+    assert page.total == 2
+    assert [entry.detail["alias"]["to"] for entry in page.items] == ["B"]
 
 
 def test_test_session_is_not_audited(session: Session, user: User) -> None:

@@ -11,7 +11,7 @@ from tests.factories import connect
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 INSERT_ENTRY = "INSERT INTO catalogue_entries (key, name, description, kind, available)"
 INSERT_TOKEN = "INSERT INTO tokens (connection_id, access_token, expires_at, version)"
-INSERT_AUDIT = "INSERT INTO audit_log (id, action, entity_type, entity_id)"
+INSERT_AUDIT = "INSERT INTO audit_entries (id, action, entity_type, entity_id)"
 
 # Statements that violate a constraint, given Ada (who has the id 1) and a provider of hers that is authorised.
 VIOLATIONS = [
@@ -47,8 +47,8 @@ VIOLATIONS = [
     ("ck_connections_counters", "UPDATE connections SET sync_count = -1"),
     ("pk_tokens", f"{INSERT_TOKEN} SELECT connection_id, access_token, expires_at, version FROM tokens"),
     ("fk_tokens_connection_id_connections", f"UPDATE tokens SET connection_id = '{UNKNOWN}'"),
-    ("pk_audit_log", f"{INSERT_AUDIT} OVERRIDING SYSTEM VALUE VALUES (1, 'x', 'x', '1')"),
-    ("fk_audit_log_user_id_users", "UPDATE audit_log SET user_id = 2"),
+    ("pk_audit_entries", f"{INSERT_AUDIT} OVERRIDING SYSTEM VALUE VALUES (1, 'x', 'x', '1')"),
+    ("fk_audit_entries_user_id_users", "UPDATE audit_entries SET user_id = 2"),
 ]
 
 
@@ -56,7 +56,7 @@ def test_violations(session: Session, provider: Provider) -> None:
     """Each constraint refuses what violates it, by its name."""
     assert provider.user_id == 1
     connect(session, provider)
-    session.execute(text("INSERT INTO audit_log (action, entity_type, entity_id) VALUES ('x', 'x', '1')"))
+    session.execute(text("INSERT INTO audit_entries (action, entity_type, entity_id) VALUES ('x', 'x', '1')"))
 
     for constraint, statement in VIOLATIONS:
         with pytest.raises(IntegrityError, match=f'constraint "{constraint}"'), session.begin_nested():
@@ -79,7 +79,7 @@ def test_every_constraint_has_its_violation(engine: Engine) -> None:
 def test_required_columns(session: Session, provider: Provider) -> None:
     """Each column that the models call required refuses NULL."""
     connect(session, provider)
-    session.execute(text("INSERT INTO audit_log (action, entity_type, entity_id) VALUES ('x', 'x', '1')"))
+    session.execute(text("INSERT INTO audit_entries (action, entity_type, entity_id) VALUES ('x', 'x', '1')"))
     session.commit()
 
     for table in Base.metadata.tables.values():

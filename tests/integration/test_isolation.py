@@ -22,7 +22,7 @@ twice = pytest.mark.parametrize("time", ["first", "second"])
 
 @twice
 def test_rows_of_the_test(session: Session, time: str) -> None:
-    """What a test commits is gone after it, and numbers start anew: the same user has the same id."""
+    """What a test commits is gone after it, and numbers start again: the same user has the same id."""
     assert session.scalar(select(func.count()).select_from(User)) == 0
 
     user = make_user(session)

@@ -238,6 +238,59 @@ def test_long_aliases_are_shortened(migrations: Migrations) -> None:
     assert migrations.rows("SELECT alias FROM providers ORDER BY alias") == [("x" * 80,), ("ü" * 80,)]
 
 
+def test_audit_is_renamed(migrations: Migrations) -> None:
+    """0009 takes the entries along, and numbers go on where they were; so does the way back."""
+    insert = "INSERT INTO {} (action, entity_type, entity_id) VALUES ('x', 'x', '1')"
+    migrations.upgrade("0008")
+    migrations.execute(insert.format("audit_log"))
+
+    migrations.upgrade("0009")
+    migrations.execute(insert.format("audit_entries"))
+    assert migrations.rows("SELECT id FROM audit_entries ORDER BY id") == [(1,), (2,)]
+    assert migrations.rows("SELECT pg_get_serial_sequence('audit_entries', 'id')") == [
+        ("public.audit_entries_id_seq",)
+    ]
+
+    migrations.downgrade("0008")
+    assert migrations.rows("SELECT id FROM audit_log ORDER BY id") == [(1,), (2,)]
+
+
+def test_addresses_get_one_unicode_form(migrations: Migrations) -> None:
+    """0010 composes and decodes addresses, dates that, and leaves the others as they are."""
+    migrations.upgrade("0009")
+    migrations.execute(
+        "INSERT INTO users (email, name, password_hash, updated_at) VALUES"
+        " (U&'jose\\0301@ecole.example', 'x', 'x', '2025-01-01Z'),"
+        " ('ada@xn--cole-9oa.example', 'x', 'x', '2025-01-01Z'), ('grace@example.org', 'x', 'x', '2025-01-01Z')"
+    )
+
+    migrations.upgrade("0010")
+
+    assert migrations.rows("SELECT email, updated_at > '2025-01-02Z' FROM users ORDER BY id") == [
+        ("josé@ecole.example", True),
+        ("ada@école.example", True),
+        ("grace@example.org", False),
+    ]
+
+
+def test_addresses_that_differ_in_form_alone(migrations: Migrations) -> None:
+    """0010 stops, and changes nothing, where two accounts would become one."""
+    migrations.upgrade("0009")
+    migrations.execute(
+        "INSERT INTO users (email, name, password_hash) VALUES"
+        " ('ada@xn--cole-9oa.example', 'x', 'x'), ('ada@école.example', 'x', 'x')"
+    )
+
+    with pytest.raises(IntegrityError, match="uq_users_email"):
+        migrations.upgrade("0010")
+
+    assert migrations.rows("SELECT version_num FROM alembic_version") == [("0009",)]
+    assert migrations.rows("SELECT email FROM users ORDER BY id") == [
+        ("ada@xn--cole-9oa.example",),
+        ("ada@école.example",),
+    ]
+
+
 def test_logging_is_left_alone(migrations: Migrations) -> None:
     """Whoever migrates keeps the loggers, levels and handlers that there were."""
     logger, root = logging.getLogger("some.existing.logger"), logging.getLogger()

@@ -151,7 +151,7 @@ def test_token_of_another_version_is_not_overwritten(session: Session, provider:
 
 
 def test_removal_takes_along_what_belongs_to_it(session: Session, user: User, provider: Provider) -> None:
-    """Without a user there are no providers, connections and tokens of theirs; the audit log stays."""
+    """Without a user there are no providers, connections and tokens of theirs; the audit stays."""
     connect(session, provider)
     kept = make_provider(session, make_user(session, "grace@example.org"))
     session.add(AuditEntry(user_id=user.id, action="x", entity_type="x", entity_id="1"))

@@ -1,5 +1,5 @@
 """Fixtures of the unit tests: none of them needs a database."""
 
-from tests.fixtures import configure, outside
+from tests.fixtures import configure, outside, reconfigure
 
-__all__ = ["configure", "outside"]
+__all__ = ["configure", "outside", "reconfigure"]

@@ -19,8 +19,8 @@ def record(message: str, arguments: Any) -> logging.LogRecord:
     ("path", "logged"),
     [
         ("/api/v1/oauth/callback?code=s3cr3t&state=s3cr3t", "/api/v1/oauth/callback"),
-        ("/health", "/health"),
-        ("/health?", "/health"),
+        ("/health/live", "/health/live"),
+        ("/health/live?", "/health/live"),
         ("/a?b?c", "/a"),
     ],
 )

@@ -14,11 +14,13 @@ from app.models.catalogue import CatalogueKind
 from app.oauth import (
     DEFAULT_TOKEN_LIFETIME,
     GrantRejected,
-    NotConfigured,
+    NotSetUp,
     ProviderClient,
     ProviderError,
     ProviderUnavailable,
 )
+from app.sandbox import Sandbox
+from app.settings import get_settings
 from greenroom.typing import Run
 from tests.fixtures import Configure, OutsideProvider
 
@@ -33,10 +35,15 @@ def entry(**urls: str) -> CatalogueEntry:
     return CatalogueEntry(key="schwab", name="A bank", kind=CatalogueKind.OAUTH2, scopes=scopes, **urls)
 
 
+def client_of(of: CatalogueEntry) -> ProviderClient:
+    """A client of a provider, as the environment says."""
+    return ProviderClient(of, get_settings(), Sandbox("sandbox", "the client's secret, of 32 bytes", 60))
+
+
 @pytest.fixture
 def provider(outside: OutsideProvider) -> ProviderClient:
     """A client of the outside provider."""
-    return ProviderClient(entry(**outside.endpoints))
+    return client_of(entry(**outside.endpoints))
 
 
 def query_of(url: str) -> dict[str, str]:
@@ -64,7 +71,7 @@ def test_authorisation_url(provider: ProviderClient, outside: OutsideProvider) -
 
 def test_query_of_the_endpoint_is_kept(outside: OutsideProvider) -> None:
     """An authorisation endpoint that has a query keeps it."""
-    provider = ProviderClient(entry(authorize_url="https://bank.example/oauth?brand=x"))
+    provider = client_of(entry(authorize_url="https://bank.example/oauth?brand=x"))
 
     url = provider.authorisation_url(CALLBACK, "the state", VERIFIER)
 
@@ -74,7 +81,7 @@ def test_query_of_the_endpoint_is_kept(outside: OutsideProvider) -> None:
 
 def test_sandbox_is_on_the_host_of_the_callback() -> None:
     """The browser finds the sandbox where it finds the service."""
-    provider = ProviderClient(CatalogueEntry(key="sandbox", kind=CatalogueKind.SANDBOX, scopes=["accounts"]))
+    provider = client_of(CatalogueEntry(key="sandbox", kind=CatalogueKind.SANDBOX, scopes=["accounts"]))
 
     url = provider.authorisation_url(CALLBACK, "the state", VERIFIER)
 
@@ -85,23 +92,23 @@ def test_provider_needs_credentials(configure: Configure) -> None:
     """Without client credentials for the provider there is no client."""
     configure(OAUTH_CLIENTS='{"chase": {"client_id": "x", "client_secret": "y"}}')
 
-    with pytest.raises(NotConfigured, match="no client credentials for schwab"):
-        ProviderClient(entry())
+    with pytest.raises(NotSetUp, match="no client credentials for schwab"):
+        client_of(entry())
 
 
 def test_provider_needs_endpoints(run: Run, outside: OutsideProvider) -> None:
     """What needs an endpoint that the catalogue does not name says so."""
-    provider = ProviderClient(entry())
+    provider = client_of(entry())
 
-    with pytest.raises(NotConfigured, match="schwab has no authorize endpoint"):
+    with pytest.raises(NotSetUp, match="schwab has no authorize endpoint"):
         provider.authorisation_url(CALLBACK, "the state", VERIFIER)
-    with pytest.raises(NotConfigured, match="schwab has no token endpoint"):
+    with pytest.raises(NotSetUp, match="schwab has no token endpoint"):
         run(provider.exchange("code", CALLBACK, VERIFIER))
-    with pytest.raises(NotConfigured, match="schwab has no token endpoint"):
+    with pytest.raises(NotSetUp, match="schwab has no token endpoint"):
         run(provider.refresh("token"))
-    with pytest.raises(NotConfigured, match="schwab has no revoke endpoint"):
+    with pytest.raises(NotSetUp, match="schwab has no revoke endpoint"):
         run(provider.revoke("token"))
-    with pytest.raises(NotConfigured, match="schwab has no accounts endpoint"):
+    with pytest.raises(NotSetUp, match="schwab has no accounts endpoint"):
         run(provider.accounts("token"))
 
 
@@ -275,11 +282,10 @@ def test_provider_that_is_down(run: Run, provider: ProviderClient, outside: Outs
         run(provider.accounts("s3cr3t"))
 
 
-def test_provider_that_is_slow(
-    run: Run, provider: ProviderClient, outside: OutsideProvider, configure: Configure
-) -> None:
+def test_provider_that_is_slow(run: Run, outside: OutsideProvider, configure: Configure) -> None:
     """A provider that does not answer within OAUTH_TIMEOUT is unavailable."""
     configure(OAUTH_TIMEOUT="0.05")
+    provider = client_of(entry(**outside.endpoints))
     outside.hold()
 
     with pytest.raises(ProviderUnavailable, match=r"^timeout$"):

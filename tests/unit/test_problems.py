@@ -1,26 +1,18 @@
 """Errors as problem documents (RFC 9457), in throw-away applications."""
 
 import logging
+from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from fastapi import FastAPI, HTTPException, Query
 from pydantic import BaseModel, SecretStr
 from starlette.testclient import TestClient
 
-from app import problems
+from app import errors
+from app.api import problems
 from app.main import create_app
-from app.problems import (
-    BadGateway,
-    BadRequest,
-    Conflict,
-    NotFound,
-    Problem,
-    Unauthorised,
-    Unavailable,
-    Unprocessable,
-)
 from app.settings import DEVELOPMENT_ENCRYPTION_KEY, get_settings
 from tests.fixtures import Configure
 
@@ -48,41 +40,58 @@ def app_that_raises(error: Exception) -> FastAPI:
     return app
 
 
-@pytest.mark.parametrize(
-    ("kind", "status"),
-    [
-        (BadRequest, 400),
-        (NotFound, 404),
-        (Conflict, 409),
-        (Unprocessable, 422),
-        (BadGateway, 502),
-        (Unavailable, 503),
-    ],
-)
-def test_problem_becomes_a_document(kind: type[Problem], status: int) -> None:
-    """A problem is rendered with its class's status, its code, its detail and its further members."""
-    client = TestClient(app_that_raises(kind("out-of-tea", "The pot is empty.", cups=3)))
+class OutOfTea(errors.Conflict):
+    """An error that the service does not have."""
+
+    code = "out-of-tea"
+
+
+def test_error_becomes_a_document() -> None:
+    """An error is rendered with its kind's status, its code, its detail and its further members."""
+    client = TestClient(app_that_raises(OutOfTea("The pot is empty.", cups=3)))
 
     response = client.get("/fail?x=1")
 
-    assert response.status_code == status
+    assert response.status_code == 409
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json() == {
         "type": "urn:problem:out-of-tea",
         "title": "Out of tea",
-        "status": status,
+        "status": 409,
         "detail": "The pot is empty.",
         "instance": "/fail",
         "cups": 3,
     }
 
 
+def all_below(kind: type[Any]) -> Iterator[type[Any]]:
+    """The subclasses of a class, and theirs."""
+    for below in kind.__subclasses__():
+        yield below
+        yield from all_below(below)
+
+
+def test_every_error_has_a_status_and_a_name() -> None:
+    """Each error of the service is of a kind that has a status, and its code is its own."""
+    kinds = [kind for kind in all_below(errors.ServiceError) if kind.__module__ == errors.__name__]
+    named = [kind for kind in kinds if hasattr(kind, "code")]
+
+    assert set(kinds) - set(named) == set(problems.STATUSES)
+    assert len({kind.code for kind in named}) == len(named)
+    assert {problems.status_of(kind("")) for kind in named} == set(problems.STATUSES.values())
+
+
 @pytest.mark.parametrize(
-    ("error", "challenge"), [(None, "Bearer"), ("invalid_token", 'Bearer error="invalid_token"')]
+    ("kind", "challenge"),
+    [
+        (errors.NotAuthenticated, "Bearer"),
+        (errors.InvalidCredentials, "Bearer"),
+        (errors.InvalidAccessToken, 'Bearer error="invalid_token"'),
+    ],
 )
-def test_unauthorised_challenges_the_client(error: str | None, challenge: str) -> None:
+def test_unauthenticated_challenges_the_client(kind: type[errors.Unauthenticated], challenge: str) -> None:
     """A 401 says in WWW-Authenticate how to authenticate (RFC 6750 §3)."""
-    client = TestClient(app_that_raises(Unauthorised("not-you", "Who are you?", error=error)))
+    client = TestClient(app_that_raises(kind("Who are you?")))
 
     response = client.get("/fail")
 
@@ -127,7 +136,7 @@ def test_invalid_request_says_where_and_why() -> None:
 
 def test_crash_tells_the_client_nothing() -> None:
     """An unhandled error in the service is a 500 problem document without details of the error."""
-    app = create_app()
+    app = create_app(get_settings())
 
     @app.get("/crash")
     async def crash() -> None:
@@ -158,22 +167,32 @@ def test_crash_reaches_the_server() -> None:
 
 def test_documented_problems_are_in_the_schema() -> None:
     """`documented` describes each status as a problem document for OpenAPI."""
-    responses = problems.documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+    responses = problems.documented(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 
     assert [(status, response["description"]) for status, response in responses.items()] == [
         (404, "Not Found"),
-        (409, "Conflict"),
+        (422, HTTPStatus.UNPROCESSABLE_ENTITY.phrase),
     ]
-    assert list(responses[404]["content"]) == ["application/problem+json"]
+    assert [response["content"]["application/problem+json"]["schema"] for response in responses.values()] == [
+        {"$ref": "#/components/schemas/ProblemDetails"},
+        {"$ref": "#/components/schemas/InvalidRequest"},
+    ]
 
 
 def test_schema_promises_problem_documents_for_every_error() -> None:
-    """Every error that the service's OpenAPI schema names is a problem document."""
-    for path, operations in create_app().openapi()["paths"].items():
+    """Every error that the service's OpenAPI schema names is a problem document, whose model is in it."""
+    schema = create_app(get_settings()).openapi()
+
+    for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             for status, response in operation["responses"].items():
                 if int(status) >= 400:
-                    assert list(response["content"]) == ["application/problem+json"], (method, path, status)
+                    ((media_type, content),) = response["content"].items()
+                    assert media_type == "application/problem+json", (method, path, status)
+                    assert content["schema"]["$ref"].rpartition("/")[2] in schema["components"]["schemas"]
+    members = schema["components"]["schemas"]["ProblemDetails"]["properties"]
+    assert set(members) == {"type", "title", "status", "detail", "instance"}
+    assert set(schema["components"]["schemas"]["Fault"]["properties"]) == {"in", "field", "detail"}
 
 
 @pytest.mark.parametrize(
@@ -189,14 +208,14 @@ def test_sandbox_is_not_there_in_production(configure: Configure, environment: s
         PUBLIC_URL="https://app.example",
     )
 
-    response = TestClient(create_app()).get("/sandbox/authorize")
+    response = TestClient(create_app(get_settings())).get("/sandbox/authorize")
 
     assert response.status_code == status
 
 
 def test_access_log_is_kept_free_of_queries() -> None:
     """Creating the application puts the filter on uvicorn's access log."""
-    create_app()
+    create_app(get_settings())
     record = logging.LogRecord(
         "uvicorn.access",
         logging.INFO,

@@ -109,11 +109,14 @@ def test_authorisation_needs_a_code_flow_with_pkce(bank: Bank, changes: dict[str
         {"client_id": "somebody"},
         {"redirect_uri": "http://evil.example/back"},
         {"redirect_uri": "//evil.example"},
+        {"redirect_uri": "//testserver/back"},
+        {"redirect_uri": "javascript://testserver/%0aalert(1)"},
+        {"redirect_uri": "data://testserver/,x"},
         {"redirect_uri": ""},
     ],
 )
 def test_browser_is_sent_nowhere_else(bank: Bank, changes: dict[str, str]) -> None:
-    """For an unknown client or a callback on another host there is no redirect at all."""
+    """For an unknown client, and a callback on another host or of another scheme than HTTP, there is no redirect at all."""
     response = bank.authorize(**changes)
 
     assert response.status_code == 400
