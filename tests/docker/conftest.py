@@ -103,7 +103,7 @@ def daemon() -> str:
 @pytest.fixture(scope="session")
 def offline_images(daemon: str) -> tuple[str, str]:
     """The names of the stand-ins for Python and Postgres; without them the test is skipped."""
-    python, postgres = run("scripts/offline-images", "--list").stdout.split()
+    python, postgres = run("offline/build", "--list").stdout.split()
     for image in (python, postgres):
         if run("docker", "image", "inspect", image).returncode:
             pytest.skip(f"{image} is not built: make offline-images")
@@ -148,7 +148,7 @@ def start(volumes: list[str]) -> Iterator[Start]:
 @pytest.fixture(scope="session")
 def images(daemon: str) -> str:
     """The prefix of base images that are here: the official ones', or the stand-ins'. Without any the test is skipped."""
-    python, postgres = run("scripts/offline-images", "--list").stdout.split()
+    python, postgres = run("offline/build", "--list").stdout.split()
     for prefix in dict.fromkeys([os.environ.get("IMAGES", ""), "", "greenroom-offline/"]):
         names = (prefix + name.rpartition("/")[2] for name in (python, postgres))
         if all(run("docker", "image", "inspect", name).returncode == 0 for name in names):

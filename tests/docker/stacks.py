@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from greenroom import checkout
+from greenroom import runtime
 from tests.docker.conftest import HERE, docker
 
 _KEPT = (
@@ -41,7 +41,7 @@ class Copy:
 
     def __init__(self, root: Path, images: str) -> None:
         self.root = root
-        self.identity = checkout.identity(root)
+        self.identity = runtime.identity(root)
         root.mkdir()
         listed = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", *_KEPT],
@@ -54,6 +54,7 @@ class Copy:
         self.environ = {
             **os.environ,
             "GREENROOM_ENGINE": "docker",
+            "GREENROOM_HINTS": "make",
             "IMAGES": images,
             # As a user has it who sets nothing.
             **dict.fromkeys(("CI", "GITHUB_ACTIONS", "PYTEST_ADDOPTS", "NETWORK"), ""),
@@ -61,6 +62,8 @@ class Copy:
         for name in ("GREENROOM_RUN", "GREENROOM_REPORTS", "COVERAGE_FILE", "PYTEST_XDIST_WORKER"):
             self.environ.pop(name, None)
         self.write("tests/test_it.py", PASSING)
+        # Its tests are those that are written here.
+        self.edit("pyproject.toml", "migration_tests = true", "migration_tests = false")
 
     def write(self, name: str, text: str) -> Path:
         """Write a file."""
@@ -117,8 +120,8 @@ class Copy:
             f"image {tag}" for tag in docker("image", "ls", "--format", "{{.Tag}}", "greenroom-ci").split()
         ]
         found = [name for name in names if self.identity in name]
-        runtime = checkout.runtime(self.root)
-        return found + [str(path) for path in (runtime.glob("run-*") if runtime.is_dir() else ())]
+        folder = runtime.folder(self.root)
+        return found + [str(path) for path in (folder.glob("run-*") if folder.is_dir() else ())]
 
     def container(self, service: str, project: str = "test") -> str:
         """The id of a service's container."""

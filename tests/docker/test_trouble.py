@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
+from greenroom.docker.images import Images
 from tests.docker.stacks import Copy
 
 NOWHERE = "unix:///nowhere/docker.sock"
@@ -46,7 +49,7 @@ class TestNoDaemon:
         """ENGINE=docker fails at once, with the reason and what does without it."""
         for command in (("up",), ("test", "--", "tests"), ("ci", "--", "tests")):
             code, said = copy.run(*command, DOCKER_HOST=NOWHERE)
-            assert code == 1
+            assert code == 2
             assert "Engine docker was asked for, but no Docker daemon answers" in said
             assert "Traceback" not in said
 
@@ -57,7 +60,7 @@ class TestNoDaemon:
             assert said.startswith("greenroom: engine embedded (")
             assert "docker: no Docker daemon answers" in said.splitlines()[0]
             # From now on it is the one that is up, whatever else there is.
-            assert "engine embedded (it is up)" in copy.done("up", GREENROOM_ENGINE="auto")
+            assert "engine embedded (already running)" in copy.done("up", GREENROOM_ENGINE="auto")
         finally:
             copy.done("down")
 
@@ -65,19 +68,19 @@ class TestNoDaemon:
         """Without a docker command it is the same."""
         (tmp_path / "bin").mkdir()
         code, said = copy.run("up", PATH=str(tmp_path / "bin"))
-        assert code == 1
-        assert "there is no docker command" in said
+        assert code == 2
+        assert "the docker command is not installed" in said
 
     def test_far_away(self, copy: Copy) -> None:
         """A daemon on another machine cannot mount this folder, and is not asked to."""
         code, said = copy.run("up", DOCKER_HOST="tcp://192.0.2.1:2375")
-        assert code == 1
+        assert code == 2
         assert "the daemon is not on this machine (tcp://192.0.2.1:2375)" in said
 
     def test_application(self, copy: Copy) -> None:
         """The application's own stack needs Docker, and says so."""
         code, said = copy.run("app", "up", DOCKER_HOST=NOWHERE)
-        assert code == 1
+        assert code == 2
         assert "This needs Docker, but no Docker daemon answers" in said
 
 
@@ -89,7 +92,7 @@ class TestNoImages:
     def test_asked_for(self, copy: Copy) -> None:
         """ENGINE=docker fails with the image's name and what helps."""
         code, said = copy.run("test", "--", "tests")
-        assert code == 1
+        assert code == 2
         assert "nowhere.invalid/postgres:18 cannot be pulled: the image registry cannot be reached" in said
         assert "make offline-images" in said
         assert copy.left() == []
@@ -107,12 +110,25 @@ class TestNoImages:
         assert "make images tries again" in first
         assert "pulling" not in said
 
+    @pytest.mark.parametrize(("hours", "believed"), [(0.5, True), (2, False), (-43800, False)])
+    def test_remembered_for_an_hour(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: float, believed: bool
+    ) -> None:
+        """A failure is believed for an hour; not one of the future, which a clock has left that was put back."""
+        monkeypatch.setattr(Images, "missing", lambda _: ["postgres"])
+        failure = tmp_path / ".greenroom/images-failed.json"
+        failure.parent.mkdir()
+        failure.write_text(json.dumps({"images": ["postgres"], "why": "no registry"}))
+        then = time.time() - 3600 * hours
+        os.utime(failure, (then, then))
+        assert (Images(tmp_path, "postgres", "tests").failed_lately() is not None) == believed
+
     def test_stand_ins_are_never_silent(self, copy: Copy) -> None:
         """The stand-ins are used where they are named, and only there: another name for them is never tried."""
         _code, said = copy.run("up", IMAGES="nowhere.invalid/")
         assert "greenroom-offline" not in said
         code, said = copy.run("up", IMAGES="greenroom-offline/", POSTGRES_VERSION="9")
-        assert code == 1
+        assert code == 2
         assert "greenroom-offline/postgres:9 is not built" in said
 
 
@@ -125,22 +141,22 @@ class TestUnhealthy:
         copy = Copy(tmp_path / "service", images)
         copy.edit("compose/test.yaml", "-cfsync=off", "-cfsink=off")
         code, said = copy.run("up")
-        assert code == 1
+        assert code == 2
         assert "postgres ended with exit code" in said
         assert 'unrecognized configuration parameter "fsink"' in said
         assert copy.left() == []
 
     def test_failing_migration(self, tmp_path: Path, images: str) -> None:
-        """A migration that fails makes up and a run fail, with its message."""
+        """A migration that fails makes up and a run fail, with its message. In a run it is pytest that says so."""
         copy = Copy(tmp_path / "service", images)
         first = min((copy.root / "app/migrations/versions").glob("*.py"))
         first.write_text(
             first.read_text().replace("def upgrade() -> None:", "def upgrade() -> None:\n    1 / 0")
         )
         try:
-            for command in (("up",), ("ci", "--", "tests")):
+            for command, expected in ((("up",), 2), (("ci", "--", "tests"), 1)):
                 code, said = copy.run(*command)
-                assert code == 1
+                assert code == expected
                 assert "ZeroDivisionError" in said
         finally:
             copy.run("down")
@@ -151,7 +167,7 @@ class TestUnhealthy:
         copy = Copy(tmp_path / "service", images)
         copy.edit("compose/test.yaml", "    pull_policy: never\n", "    pull_polish: never\n")
         code, said = copy.run("up")
-        assert code == 1
+        assert code == 2
         assert "pull_polish" in said
         assert "Traceback" not in said
 
@@ -190,12 +206,12 @@ class TestMessages:
     def test_explained(self, copy: Copy, tmp_path: Path, words: str, message: str, hint: str) -> None:
         """A message that is known is replaced by what it means and what helps."""
         code, said = copy.run("up", PATH=pretend(tmp_path / "bin", words))
-        assert code == 1
+        assert code == 2
         assert message in said
         assert hint in said
 
     def test_unknown(self, copy: Copy, tmp_path: Path) -> None:
         """Another one is passed on."""
         code, said = copy.run("up", PATH=pretend(tmp_path / "bin", "the daemon sings"))
-        assert code == 1
+        assert code == 2
         assert "docker compose up failed: the daemon sings" in said

@@ -94,27 +94,19 @@ def mounted(init_files: Path) -> str:
 class TestHardened:
     """Postgres as the stacks run it: no network, no root, nothing writable but three folders."""
 
-    def test_starts(self, postgres: Postgres) -> None:
-        """With a read-only root and no capability, the user postgres has the database in the PGDATA it asked for."""
+    def test_as_the_stacks_start_it(self, postgres: Postgres) -> None:
+        """With a read-only root and no capability, the user postgres has the database in the PGDATA it asked for.
+
+        The entry point is gone: Postgres itself gets the container's signals. Its major version is the one that its tag
+        names, and arguments of initdb decide the encoding and the order of strings.
+        """
         container = postgres()
         assert container.psql("SHOW data_directory") == f"/var/lib/postgresql/greenroom-{postgres.major}"
         assert container.psql("SELECT current_user, current_database()") == "postgres|postgres"
         assert container.output("id", "-u") == "999"
         assert container.run("touch", "/etc/it").returncode == 1
-
-    def test_is_process_1(self, postgres: Postgres) -> None:
-        """The entry point is gone: Postgres itself gets the container's signals."""
-        container = postgres()
         assert container.output("cat", "/proc/1/comm") == "postgres"
-
-    def test_version(self, postgres: Postgres) -> None:
-        """Its major version is the one that its tag names."""
-        container = postgres()
         assert int(container.psql("SHOW server_version_num")) // 10_000 == postgres.major
-
-    def test_order(self, postgres: Postgres) -> None:
-        """Arguments of initdb decide the encoding and the order of strings."""
-        container = postgres()
         assert container.psql("SELECT 'a' < 'B'") == "f"
         assert container.psql("SHOW server_encoding") == "UTF8"
 
