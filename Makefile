@@ -21,7 +21,7 @@ ifneq ($(strip $(ENGINE)),)
 export GREENROOM_ENGINE := $(ENGINE)
 endif
 
-# For Docker, all of them optional, on the command line or in the environment: IMAGES=offline takes the stand-ins that
+# For Docker, all optional, on the command line or in the environment: IMAGES=offline uses the stand-ins that
 # `make offline-images` builds, IMAGES=mirror.example/ those of a mirror; POSTGRES_VERSION and PYTHON_VERSION choose
 # others; CA_BUNDLE and PIP_CONFIG_FILE are for builds behind a proxy; NETWORK=bridge lets tests call out; PORT is the
 # application's.
@@ -31,10 +31,13 @@ override IMAGES := greenroom-offline/
 endif
 export IMAGES
 
+# Hints name the targets of this file, and not greenroom's own commands.
+export GREENROOM_HINTS := make
+
 # SHARD=2/4 makes ci-test run the second quarter of the suite.
 SHARD ?=
 
-# ARGS goes on to the command of a target that says so: make down ARGS=--volumes.
+# ARGS is passed to the command of a target whose help says so: make down ARGS=--volumes.
 ARGS ?=
 
 # The message of a new migration.
@@ -43,7 +46,7 @@ m ?=
 # What `make bench` measures, and its options.
 PARTS ?=
 
-# Further arguments of scripts/lock.
+# More arguments for scripts/lock.
 LOCK_ARGS ?=
 
 # What the bootstrap makes: every target that needs Python depends on $(venv).
@@ -58,14 +61,14 @@ pytest = $(bin)/greenroom test -- $(if $(value T),$(call quote,T) -n 0 --no-cov,
 
 ##@ Tests (T=tests/api/test_providers.py::test_create narrows, ENGINE=docker|embedded|external chooses the Postgres)
 
-.PHONY: test-up test test-unit test-integration test-api test-toolkit test-status test-logs test-down ci-test ci-report
+.PHONY: test-up test test-unit test-integration test-api test-toolkit test-oldest test-newest test-status test-logs test-down ci-test ci-report
 
-test-up: $(venv) ## Start this checkout's Postgres, migrated and ready
+test-up: $(venv) ## Start and migrate this checkout's Postgres
 	$(bin)/greenroom up
 
 # On all cores: counting lines inside greenlets costs more than the tests themselves.
 # The package is named, as in pyproject.toml: a bare --cov would take the first of PYTEST_ARGS for it.
-test: $(venv) ## Run the suite with coverage; starts what is missing by itself
+test: $(venv) ## Run the suite with coverage, and start whatever is missing
 	$(call pytest,,--cov=app -n auto)
 
 test-unit: $(venv) ## Run the unit tests of the reference service, without coverage
@@ -77,39 +80,46 @@ test-integration: $(venv) ## Run the integration tests of the reference service,
 test-api: $(venv) ## Run the API tests of the reference service, without coverage
 	$(call pytest,tests/api,--no-cov)
 
-# The toolkit's tests run pytest inside pytest, a hundred times, and start stacks of their own: always out here.
+# The toolkit's tests run pytest inside pytest, a hundred times, and start their own stacks: never inside a stack.
 test-toolkit: $(venv) ## Run the tests of greenroom itself and of the scripts, without coverage
-	$(bin)/pytest $(if $(value T),$(call quote,T) -n 0,tests/greenroom tests/scripts tests/lab tests/docker -n auto) --no-cov $(value PYTEST_ARGS)
+	$(bin)/pytest $(if $(value T),$(call quote,T) -n 0,tests/greenroom tests/scripts tests/lab tests/docker offline -n auto --dist=loadgroup) --no-cov $(value PYTEST_ARGS)
 
-test-status: $(venv) ## Show what of the test environment runs, and where
+# Those of them that use the libraries, in separate venvs.
+test-oldest: $(venv) ## Run the tests of greenroom with the oldest versions that it supports
+	scripts/versions oldest $(if $(value T),$(call quote,T) -n 0) $(value PYTEST_ARGS)
+
+test-newest: $(venv) ## Run the tests of greenroom with today's newest versions
+	scripts/versions newest $(if $(value T),$(call quote,T) -n 0) $(value PYTEST_ARGS)
+
+test-status: $(venv) ## Show which servers and databases exist
 	$(bin)/greenroom status
 
-test-logs: $(venv) ## Show the end of the log of the test environment's Postgres
+test-logs: $(venv) ## Print the end of this checkout's Postgres log
 	$(bin)/greenroom logs
 
-test-down: $(venv) ## Stop the test environment and remove what it made
+test-down: $(venv) ## Stop this checkout's Postgres and remove its data
 	$(bin)/greenroom down
 
-ci-test: $(venv) ## Run the suite as CI does: one shot, reports/ written, nothing left; SHARD=2/4 runs a part
+ci-test: $(venv) ## Run the suite as CI does: write reports/ and leave nothing else; SHARD=2/4 runs a part
 	$(bin)/greenroom ci $(if $(strip $(SHARD)),--shard $(call quote,SHARD)) -- --cov=app -n auto $(value PYTEST_ARGS)
 
-ci-report: $(venv) ## Merge the reports of all shards, and check the coverage of all together
+ci-report: $(venv) ## Merge the shards' reports and check their combined coverage
 	$(bin)/greenroom report
 
 ##@ Application (in Docker; PORT=8000 fixes its port)
 
 .PHONY: up down logs ps shell db-shell
 
-up: $(venv) ## Start the application with a database of its own; edited sources are loaded anew
+up: $(venv) ## Start the application with its own database; it reloads edited sources
 	$(bin)/greenroom app up
 
-down: $(venv) ## Stop the application; ARGS=--volumes removes its data, too
+down: $(venv) ## Stop the application; ARGS=--volumes also removes its data
 	$(bin)/greenroom app down $(value ARGS)
 
-logs: $(venv) ## Show the end of the application's log; ARGS=--follow goes on
+logs: $(venv) ## Print the end of the application's log; ARGS=--follow keeps printing
 	$(bin)/greenroom app logs $(value ARGS)
 
-ps: $(venv) ## Show the containers of the application
+ps: $(venv) ## List the application's containers
 	$(bin)/greenroom app ps
 
 shell: $(venv) ## Open a shell in the application's container
@@ -126,13 +136,13 @@ images: $(venv) ## Pull and build the images of the test stack
 	$(bin)/greenroom images
 
 offline-images: $(venv) ## Build stand-ins for the base images from packages, where no image registry is reached
-	scripts/offline-images $(value ARGS)
+	offline/build $(value ARGS)
 
 ##@ Database
 
 .PHONY: migrate migration
 
-migrate: $(venv) ## Bring the schema of the running Postgres up to date
+migrate: $(venv) ## Bring the template up to date
 	$(bin)/greenroom migrate
 
 migration: $(venv) ## Write a migration from the models: make migration m="add a table"
@@ -143,7 +153,7 @@ migration: $(venv) ## Write a migration from the models: make migration m="add a
 
 .PHONY: lint format bench lab lab-check docs lock
 
-lint: $(venv) ## Run every check that reads only
+lint: $(venv) ## Run every check; changes nothing
 	scripts/lint
 
 format: $(venv) ## Rewrite Python, shell and this Makefile in the project's format
@@ -151,16 +161,16 @@ format: $(venv) ## Rewrite Python, shell and this Makefile in the project's form
 
 # PARTS=resets narrows it; PARTS=--write puts the figures into docs/.
 bench: $(venv) ## Measure greenroom beside its peers, ten minutes; PARTS=resets measures only those
-	scripts/environment bench
+	scripts/bootstrap bench
 	.greenroom/bench/bin/python -m benchmarks $(value PARTS)
 
-lab: $(venv) ## Run the programs of the troubleshooting guide, and say what is not as recorded; ARGS=--newest, ARGS=--write
+lab: $(venv) ## Run the troubleshooting guide's programs and report what differs from the records; ARGS=--newest, ARGS=--write
 	scripts/lab $(value ARGS)
 
-lab-check: $(venv) ## The same, and fail then
+lab-check: $(venv) ## Run the same programs, and fail if anything differs from the records
 	scripts/lab --check $(value ARGS)
 
-docs: $(venv) ## Build the site of docs/ into reports/docs; a link that leads nowhere fails
+docs: $(venv) ## Build the documentation site into reports/docs; a broken link fails the build
 	scripts/docs $(value ARGS)
 
 # Needs no .venv: a lock that does not install must not keep you from making a new one.

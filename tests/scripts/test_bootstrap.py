@@ -20,7 +20,7 @@ VENV = ".venv/bin/python"
 @pytest.fixture
 def ready(checkout: Checkout) -> Checkout:
     """A checkout with the bootstrap and its inputs, a Python and uv."""
-    checkout.copy("scripts/bootstrap")
+    checkout.copy("scripts/bootstrap", "scripts/_lib.sh")
     checkout.write(LOCK, "alpha==1.0 \\\n    --hash=sha256:00\nbeta==2.0 \\\n    --hash=sha256:00\n")
     checkout.write("pyproject.toml", "[project]\n")
     checkout.python("python3")
@@ -58,24 +58,26 @@ class TestInstalling:
     def test_with_uv(self, ready: Checkout) -> None:
         """The first run makes a venv, installs the lock with hashes checked, then the checkout itself, with uv."""
         said = bootstrap(ready)
-        venv, packages, project = ready.calls()
+        venv, packages, project, check = ready.calls()
         assert venv == "uv venv"
         assert packages.startswith("uv pip install")
-        assert packages.endswith(f"--require-hashes -r {LOCK}")
+        assert packages.endswith(f"--no-deps --require-hashes -r {LOCK}")
         assert project.startswith("uv pip install")
         assert project.endswith("--no-deps --no-build-isolation -e .")
+        assert check.startswith("uv pip check")
         assert "installing 2 locked packages with uv" in said
 
     def test_with_pip(self, ready: Checkout) -> None:
         """Without uv on PATH, pip in the new venv installs the same."""
         (ready.tools / "uv").unlink()
         said = bootstrap(ready)
-        venv, packages, project = ready.calls()
+        venv, packages, project, check = ready.calls()
         assert venv == "venv"
         assert packages.startswith("pip install")
-        assert packages.endswith(f"--require-hashes -r {LOCK}")
+        assert packages.endswith(f"--no-deps --require-hashes -r {LOCK}")
         assert project.startswith("pip install")
         assert project.endswith("--no-deps --no-build-isolation -e .")
+        assert check == "pip check"
         assert "installing 2 locked packages with pip" in said
 
     def test_plain_lines(self, ready: Checkout) -> None:
@@ -105,39 +107,39 @@ class TestNothingToDo:
         assert ready.calls() == []
 
     @pytest.mark.parametrize("path", [LOCK, "scripts/bootstrap"])
-    def test_packages_anew(self, ready: Checkout, path: str) -> None:
-        """Another lock, or another bootstrap, makes the whole .venv anew."""
+    def test_packages_again(self, ready: Checkout, path: str) -> None:
+        """Another lock, or another bootstrap, makes the whole .venv again."""
         bootstrap(ready)
         ready.write(path, (ready.root / path).read_text() + "\n# another one\n")
         ready.calls()
         bootstrap(ready)
-        assert len(ready.calls()) == 3
+        assert len(ready.calls()) == 4
         assert bootstrap(ready) == ""
 
-    def test_only_the_project_anew(self, ready: Checkout) -> None:
+    def test_only_the_project_again(self, ready: Checkout) -> None:
         """Another pyproject.toml with the same lock installs only the checkout again, for its entry points."""
         bootstrap(ready)
         ready.write("pyproject.toml", "[project]\nname = 'other'\n")
         ready.calls()
         bootstrap(ready)
-        assert [call.split()[-1] for call in ready.calls()] == ["."]
+        assert [call.split()[-1] for call in ready.calls() if " check" not in call] == ["."]
 
     def test_vanished_interpreter(self, ready: Checkout) -> None:
-        """A .venv whose interpreter was uninstalled is made anew."""
+        """A .venv whose interpreter was uninstalled is made again."""
         bootstrap(ready)
         (ready.root / VENV).unlink()
         (ready.root / VENV).symlink_to("/nowhere/python3")
         ready.calls()
         bootstrap(ready)
-        assert len(ready.calls()) == 3
+        assert len(ready.calls()) == 4
 
     def test_replaced_interpreter(self, ready: Checkout) -> None:
-        """A .venv whose interpreter became another version is made anew: its packages are elsewhere now."""
+        """A .venv whose interpreter became another version is made again: its packages are elsewhere now."""
         bootstrap(ready)
         (ready.root / VENV).write_bytes(ready.python("python3", "3.14.0").read_bytes())
         ready.calls()
         assert "Python 3.14.0" in bootstrap(ready)
-        assert len(ready.calls()) == 3
+        assert len(ready.calls()) == 4
 
     def test_moved_checkout(self, ready: Checkout) -> None:
         """A checkout that was moved gets a new .venv: the old one's programs name the old place."""
@@ -145,10 +147,10 @@ class TestNothingToDo:
         ready.root = ready.root.rename(ready.root.with_name("moved"))
         ready.calls()
         bootstrap(ready)
-        assert len(ready.calls()) == 3
+        assert len(ready.calls()) == 4
 
     def test_asked_for_another_python(self, ready: Checkout) -> None:
-        """PYTHON of another version makes .venv anew; without PYTHON, any whole .venv is kept."""
+        """PYTHON of another version makes .venv again; without PYTHON, any whole .venv is kept."""
         bootstrap(ready)
         other = ready.python("other", "3.12.5")
         assert "Python 3.12.5" in bootstrap(ready, PYTHON=str(other))
@@ -264,14 +266,14 @@ class TestFailing:
         assert len([call for call in ready.calls() if "--require-hashes" in call]) == 2
 
     def test_half_made(self, ready: Checkout) -> None:
-        """What a failed run left is made anew by the next one."""
+        """What a failed run left is made again by the next one."""
         ready.install("exit 1\n")
         refusal(ready)
         assert (ready.root / VENV).exists()
         ready.install("")
         ready.calls()
         bootstrap(ready)
-        assert len(ready.calls()) == 3
+        assert len(ready.calls()) == 4
 
     def test_failed_on_the_project(self, ready: Checkout) -> None:
         """When only the checkout itself did not install, the packages are kept."""
@@ -280,7 +282,7 @@ class TestFailing:
         ready.install("")
         ready.calls()
         bootstrap(ready)
-        assert len(ready.calls()) == 1
+        assert len(ready.calls()) == 2
 
     def test_missing_lock(self, ready: Checkout) -> None:
         """Without a lock nothing is installed, and the message says how to make one."""
@@ -290,7 +292,7 @@ class TestFailing:
 
     @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
     def test_interrupted(self, ready: Checkout, name: str, code: int) -> None:
-        """Ctrl-C half-way ends it with the usual exit code; the next run makes .venv anew."""
+        """Ctrl-C half-way ends it with the usual exit code; the next run makes .venv again."""
         # exec: a child made at the very moment of the signal would be missed by it, and would keep the pipe open.
         ready.install("exec sleep 30\n")
         # A test run in the background can have SIGINT ignored, and a shell cannot undo that: hence the way round.
@@ -312,7 +314,7 @@ class TestFailing:
         ready.install("")
         ready.calls()
         bootstrap(ready)
-        assert len(ready.calls()) == 3
+        assert len(ready.calls()) == 4
 
 
 class TestTwoAtOnce:
@@ -327,7 +329,7 @@ class TestTwoAtOnce:
             wait_for_call(ready, "--require-hashes")
             assert bootstrap(ready) == "bootstrap: waiting for another one in this checkout, 600 s at most\n"
         assert first.returncode == 0
-        assert len(ready.calls()) == 3
+        assert len(ready.calls()) == 4
 
     def test_wait_has_an_end(self, ready: Checkout) -> None:
         """The wait is bounded, and its end says what to look for."""
@@ -336,3 +338,53 @@ class TestTwoAtOnce:
             said = refusal(ready, BOOTSTRAP_WAIT="0.1")
         assert "another bootstrap in this checkout did not end within 0.1 s" in said
         assert ready.calls() == []
+
+
+class TestOthers:
+    """`scripts/bootstrap NAME`: what must not be in .venv with the rest."""
+
+    @pytest.fixture
+    def others(self, ready: Checkout) -> Checkout:
+        """A checkout with pip alone, a .venv, and another lock."""
+        (ready.tools / "uv").unlink()
+        ready.write("requirements/docs.txt", "gamma==1.0 \\\n    --hash=sha256:00\n")
+        bootstrap(ready)
+        ready.calls()
+        return ready
+
+    def docs(self, checkout: Checkout) -> list[str]:
+        """Make the environment; who was called for that."""
+        result = checkout.run("scripts/bootstrap", "docs")
+        assert result.returncode == 0, result.stdout
+        return checkout.calls()
+
+    def test_once(self, others: Checkout) -> None:
+        """It is made of its own lock, without greenroom itself, beside .venv; the second time there is nothing to do."""
+        venv, packages, check = self.docs(others)
+        assert (venv, check) == ("venv", "pip check")
+        assert packages.endswith("--no-deps --require-hashes -r requirements/docs.txt")
+        assert (others.root / ".greenroom/docs/bin/python").is_file()
+        assert self.docs(others) == []
+        others.write("pyproject.toml", "[project]\nname = 'other'\n")
+        assert self.docs(others) == []
+
+    def test_another_python(self, others: Checkout) -> None:
+        """It has the Python of .venv, and is made again together with that."""
+        self.docs(others)
+        bootstrap(others, PYTHON=str(others.python("other", "3.12.5")))
+        others.calls()
+        assert len(self.docs(others)) == 3
+
+    @pytest.mark.parametrize(
+        ("said", "code"),
+        [
+            ("alpha 1.0 has requirement beta<2, but you have beta 2.0.", 0),
+            ("alpha 1.0 requires beta, which is not installed.", 1),
+        ],
+    )
+    def test_not_whole(self, others: Checkout, said: str, code: int) -> None:
+        """Another version than a package asks for may be meant there; what is missing makes it fail."""
+        others.install(f'[ "$1" != check ] || {{ echo "{said}"; exit 1; }}\n')
+        result = others.run("scripts/bootstrap", "docs")
+        assert result.returncode == code, result.stdout
+        assert (said in result.stdout) == bool(code)

@@ -10,6 +10,7 @@ CHECKS = [
     "ruff check",
     "ruff format",
     "mypy",
+    "imports",
     "shellcheck",
     "shfmt",
     "Makefile",
@@ -19,6 +20,7 @@ CHECKS = [
     "hadolint",
     "compose",
     "requirements/dev.txt",
+    "locks are not resolved",
     "no registry host",
 ]
 
@@ -40,7 +42,7 @@ line-length = 110
 @pytest.fixture
 def project(checkout: Checkout) -> Checkout:
     """A checkout with the scripts, where every tool of the lint is content."""
-    checkout.copy("Makefile", "scripts/lint", "scripts/lock", "scripts/_checks.bash", ".ci/run", ".bake.toml")
+    checkout.copy("Makefile", "scripts/lint", "scripts/lock", "scripts/_lib.sh", ".ci/run", ".bake.toml")
     checkout.write("pyproject.toml", PROJECT)
     header = f"# pyproject.toml: {digest(checkout)}\n"
     for lock in (
@@ -50,9 +52,20 @@ def project(checkout: Checkout) -> Checkout:
         "requirements/bench.txt",
         "requirements/lab-story.txt",
         "requirements/lab-today.txt",
+        "requirements/oldest.txt",
     ):
         checkout.write(lock, header)
-    for tool in ("ruff", "mypy", "shellcheck", "shfmt", "mbake", "zizmor", "check-jsonschema", "hadolint"):
+    for tool in (
+        "ruff",
+        "mypy",
+        "lint-imports",
+        "shellcheck",
+        "shfmt",
+        "mbake",
+        "zizmor",
+        "check-jsonschema",
+        "hadolint",
+    ):
         checkout.program(checkout.root / ".venv/bin" / tool, f'echo "{tool} $*" >>"$log"\n')
     checkout.program(checkout.root / "scripts/check-steps.py", 'echo "check-steps.py $*" >>"$log"\n')
     return checkout
@@ -83,6 +96,7 @@ class TestLint:
         ("tool", "failed"),
         [
             ("mypy", ["mypy"]),
+            ("lint-imports", ["imports"]),
             ("ruff", ["ruff check", "ruff format"]),
             ("mbake", ["Makefile"]),
             ("zizmor", ["zizmor"]),
@@ -122,6 +136,19 @@ class TestLint:
         result = project.run("scripts/lint")
         assert result.returncode == 1
         assert "docs/guide.md:2:" in result.stdout
+
+    @pytest.mark.parametrize("path", ["scripts/more", "docs/guide.md", ".github/workflows/more.yml"])
+    def test_lock_that_is_resolved(self, project: Checkout, path: str) -> None:
+        """A lock that is installed without --no-deps, here or in what others are told to do, fails with its line."""
+        project.write(
+            path,
+            "#!/bin/sh\npip install --no-deps --require-hashes -r a.txt\npip install \\\n  --require-hashes -r b.txt\n",
+        )
+        result = project.run("scripts/lint")
+        assert result.returncode == 1
+        assert f"{path}:4:" in result.stdout
+        assert f"{path}:2:" not in result.stdout
+        assert "lint: failed: locks are not resolved" in result.stdout
 
     def test_undefined_variable(self, project: Checkout) -> None:
         """A variable that the Makefile does not define is found by make itself."""
@@ -169,11 +196,10 @@ class TestCi:
     """.ci/run, with a stand-in for make."""
 
     WHOLE = (
-        "lint",
-        *("test-up", "test", "ci-test", "test-down"),
+        *("test-up", "test", "lint", "ci-test", "test-down"),
         *("offline-images", "images"),
         *("test-up", "test", "test-down", "ci-test"),
-        *("bench", "test-toolkit", "test-down"),
+        *("bench", "test-toolkit", "test-oldest", "test-down"),
     )
 
     @pytest.mark.parametrize(
@@ -181,19 +207,24 @@ class TestCi:
         [
             ("nothing", WHOLE, 0),
             ("lint", WHOLE, 1),
-            ("test-up", ("lint", "test-up", "test-down"), 2),
+            ("test-up", ("test-up", "test-down"), 2),
             ("test", WHOLE, 1),
             ("ci-test", WHOLE, 1),
             ("offline-images", (*WHOLE[:6], "test-down"), 2),
             ("test-toolkit", WHOLE, 1),
+            ("test-oldest", WHOLE, 1),
             ("test-down", WHOLE, 1),
+            ("years-on", WHOLE, 1),
         ],
     )
     def test_exit_code(self, project: Checkout, failing: str, ran: tuple[str, ...], code: int) -> None:
         """A failure of any step is the run's; the others run where they can, and all is stopped at the end."""
         project.program(project.tools / "make", f'echo "$1" >>"$log"\n[ "$1" != {failing} ] || exit 2\n')
         project.program(project.root / ".ci/docker", "")
+        project.program(project.root / "scripts/years-on", f"[ {failing} != years-on ] || exit 1\n")
+        project.program(project.tools / "cc", "")
         result = project.run(".ci/run")
         assert tuple(project.calls()) == ran
-        assert [line.split()[1] for line in announced(result.stdout) if line.startswith("make ")] == list(ran)
+        steps = [line.removeprefix("newcomer ") for line in announced(result.stdout)]
+        assert [step.split()[1] for step in steps if step.startswith("make ")] == list(ran)
         assert result.returncode == code

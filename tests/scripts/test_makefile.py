@@ -103,8 +103,10 @@ class TestTests:
             ("test-api", ".venv/bin/greenroom test -- tests/api --no-cov"),
             (
                 "test-toolkit",
-                ".venv/bin/pytest tests/greenroom tests/scripts tests/lab tests/docker -n auto --no-cov",
+                ".venv/bin/pytest tests/greenroom tests/scripts tests/lab tests/docker offline -n auto --dist=loadgroup --no-cov",
             ),
+            ("test-oldest", "scripts/versions oldest"),
+            ("test-newest", "scripts/versions newest"),
             ("ci-test", ".venv/bin/greenroom ci -- --cov=app -n auto"),
         ],
     )

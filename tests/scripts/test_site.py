@@ -6,11 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.scripts.conftest import HERE
+
+# On one worker: each would install Sphinx for itself.
+pytestmark = pytest.mark.xdist_group("site")
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +33,24 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+AROUND = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "DOCS_"))}
+
+
+def environment(root: Path) -> None:
+    """See to it that the venv with Sphinx is there, as the build does first."""
+    subprocess.run([root / "scripts/bootstrap", "docs"], env=AROUND, check=True)
+
+
 def build(root: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Build the site."""
-    around = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "DOCS_"))}
     return subprocess.run(
         [root / "scripts/docs"],
-        env={**around, **variables}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        env={**AROUND, **variables}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
 
 
 def test_site(site: Path) -> None:
-    """Every page is built; links to files lead to the repository where it is known, and nothing is fetched from elsewhere."""
+    """Every page is built, with the version and a link to the repository; links to files lead there, and nothing is fetched from elsewhere."""
     done = build(site, DOCS_REPOSITORY="https://example.org/greenroom/blob/main")
     assert done.returncode == 0, done.stdout
 
@@ -51,34 +62,49 @@ def test_site(site: Path) -> None:
     assert pages <= built.keys()
     assert 'href="https://example.org/greenroom/blob/main/compose/test.yaml"' in built[Path("docker.html")]
     assert 'href="https://example.org/greenroom/blob/main/app"' in built[Path("index.html")]
+    version = tomllib.loads((site / "pyproject.toml").read_text())["project"]["version"]
     for page, text in built.items():
+        assert f"greenroom {version}" in text, page
+        assert 'href="https://example.org/greenroom"' in text, page
         for loaded in ('<script src="http', '<link rel="stylesheet" type="text/css" href="http', "@import"):
             assert loaded not in text, page
 
 
-def test_repository_that_nobody_knows(site: Path) -> None:
-    """Where nobody says where the repository is, no link to its files is made up."""
-    assert build(site).returncode == 0
-    page = (site / "reports/docs/docker.html").read_text()
-    assert "compose/test.yaml" in page
-    assert 'test.yaml"' not in page
-
-
-def test_on_github(site: Path) -> None:
-    """GitHub Actions says where the repository is by itself."""
-    known = {
-        "GITHUB_SERVER_URL": "https://github.com",
-        "GITHUB_REPOSITORY": "o/greenroom",
-        "GITHUB_SHA": "01ab",
-    }
-    done = build(site, **known)
-    assert done.returncode == 0, done.stdout
-    page = (site / "reports/docs/docker.html").read_text()
-    assert 'href="https://github.com/o/greenroom/blob/01ab/compose/test.yaml"' in page
+@pytest.mark.parametrize(
+    ("variables", "repository"),
+    [
+        (
+            {"DOCS_REPOSITORY": "https://example.org/o/greenroom/blob/main/"},
+            "https://example.org/o/greenroom/blob/main",
+        ),
+        (
+            {
+                "GITHUB_SERVER_URL": "https://github.com",
+                "GITHUB_REPOSITORY": "o/greenroom",
+                "GITHUB_SHA": "01ab",
+            },
+            "https://github.com/o/greenroom/blob/01ab",
+        ),
+        ({}, ""),
+    ],
+    ids=["named", "on GitHub", "nobody knows"],
+)
+def test_repository(site: Path, variables: dict[str, str], repository: str) -> None:
+    """Where the repository is, a variable says, or GitHub Actions by itself."""
+    environment(site)
+    code = "import runpy; print(runpy.run_path('docs/conf.py')['repository']())"
+    done = subprocess.run(
+        [site / ".greenroom/docs/bin/python", "-c", code],
+        cwd=site, env={**AROUND, **variables}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"{repository}\n"
 
 
 def test_what_leads_nowhere(site: Path) -> None:
-    """A link to a page, an anchor, a file or a picture that is not there fails the build, and so does a page in no navigation."""
+    """A link to a page, an anchor, a file or a picture that is not there fails the build, and so does a page in no navigation.
+
+    Where nobody says where the repository is, no link to its files is made up.
+    """
     page, lost = site / "docs/ci.md", site / "docs/lost.md"
     before = page.read_text()
     links = {
@@ -97,3 +123,6 @@ def test_what_leads_nowhere(site: Path) -> None:
     warnings = [line for line in done.stdout.splitlines() if "WARNING" in line]
     for complaint in (*links.values(), "lost.md"):
         assert any(complaint in line for line in warnings), done.stdout
+    built = (site / "reports/docs/docker.html").read_text()
+    assert "compose/test.yaml" in built
+    assert 'test.yaml"' not in built

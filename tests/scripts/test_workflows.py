@@ -1,4 +1,7 @@
-"""The workflows in .github: what each must have, and their own steps, run in a clean clone as Actions would."""
+"""The workflows in .github: what each must have, what one part of them names of another, and the scripts in their steps.
+
+What the steps type, `make ci-test` and the like, `.ci/run` and the other tests run.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,24 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
-from tests.scripts.actions import Job, Runner, environment, load
 from tests.scripts.conftest import HERE
 
 WORKFLOWS = HERE / ".github" / "workflows"
+
+
+def load(file: Path) -> dict[str, Any]:
+    """A workflow."""
+    workflow: dict[str, Any] = YAML(typ="safe", pure=True).load(file)
+    return workflow
+
+
 FILES = sorted(WORKFLOWS.glob("*.yml"))
 JOBS = [
     pytest.param(job, id=f"{file.name}: {name}") for file in FILES for name, job in load(file)["jobs"].items()
@@ -29,7 +40,8 @@ STEPS = [
 ]
 WHOLE = [pytest.param(load(file), id=file.name) for file in FILES]
 
-OURS = f"{sys.version_info.major}.{sys.version_info.minor}"
+TESTS = load(WORKFLOWS / "tests.yml")["jobs"]
+REUSABLE = load(WORKFLOWS / "reusable.yml")
 
 
 class TestEach:
@@ -83,11 +95,174 @@ class TestEach:
         if step.get("uses", "").startswith("actions/checkout@"):
             assert step["with"]["persist-credentials"] is False
 
+    @pytest.mark.parametrize("step", STEPS)
+    def test_target(self, step: dict[str, Any]) -> None:
+        """What a step makes is a target of the Makefile."""
+        makefile = (HERE / "Makefile").read_text().replace("$(venv)", ".venv/.bootstrapped")
+        for target in re.findall(r"\bmake (\S+)", step.get("run", "")):
+            assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), target
+
+    @pytest.mark.parametrize("job", JOBS)
+    def test_after_a_failure(self, job: dict[str, Any]) -> None:
+        """What tells of a run, or checks another thing, is done also where a step before it failed."""
+        runs = [bool(re.match("make (test|ci-|lint)", step.get("run", ""))) for step in job.get("steps", [])]
+        if True in runs and job["name"] not in ("${{ matrix.runner }}", "five years on"):
+            for step in job["steps"][runs.index(True) + 1 :]:
+                assert step["if"] in ("${{ !cancelled() }}", "always()"), step["name"]
+
+
+class TestNames:
+    """What one part of a workflow names of another: to Actions, a wrong name is an empty text."""
+
+    @pytest.mark.parametrize("workflow", WHOLE)
+    def test_contexts(self, workflow: dict[str, Any]) -> None:
+        """Each input, output of a step, needed job and key of a matrix in an expression is there."""
+        inputs = workflow["on"].get("workflow_call", {}).get("inputs", {})
+        for name, job in workflow["jobs"].items():
+            there = {
+                "inputs": set(inputs),
+                "matrix": set(job.get("strategy", {}).get("matrix", {})),
+                "needs": {*job.get("needs", []), "*"},
+                "steps": {step["id"] for step in job.get("steps", []) if "id" in step},
+            }
+            texts = (
+                *re.findall(r"\$\{\{.*?\}\}", str(job)),
+                *(str(step.get("if")) for step in job.get("steps", [])),
+            )
+            for text in texts:
+                for context, key in re.findall(r"\b(inputs|matrix|needs|steps)\.([\w*-]+)", text):
+                    assert key in there[context], f"{name}: {text}"
+
+    @pytest.mark.parametrize("job", JOBS)
+    def test_call(self, job: dict[str, Any]) -> None:
+        """A job that calls a workflow gives it inputs that it has, of their types."""
+        if "uses" not in job:
+            return
+        assert job["uses"] == "$/.github/workflows/reusable.yml"  # this repository, at the commit that runs
+        inputs = REUSABLE["on"]["workflow_call"]["inputs"]
+        types = {"string": str, "number": int}
+        for name, value in job["with"].items():
+            assert isinstance(value, types[inputs[name]["type"]]), name
+
+    def test_gate(self) -> None:
+        """The required check needs every other job, and is not skipped when one fails: that would count as passed."""
+        gate = TESTS["tests"]
+        assert gate["if"] == "always()"
+        assert set(gate["needs"]) == set(TESTS) - {"tests"}
+        assert gate["steps"][-1]["if"] == "always()"
+        assert gate["steps"][-1]["env"]["RESULTS"] == "${{ join(needs.*.result, ' ') }}"
+
+    def test_artifacts(self) -> None:
+        """Each leg keeps its reports under a name of its own; the gate fetches those of the shards, and no others."""
+        names = [TESTS[job]["with"]["artifact"] for job in ("docker", "embedded")]
+        (upload,) = (
+            step for step in REUSABLE["jobs"]["suite"]["steps"] if "upload-artifact" in step.get("uses", "")
+        )
+        assert upload["with"]["name"] == "${{ inputs.artifact }}-${{ strategy.job-index }}"
+        assert upload["with"]["overwrite"] is True
+        assert names[1].endswith("-${{ matrix.python-version }}")
+        (download,) = (
+            step for step in TESTS["tests"]["steps"] if "download-artifact" in step.get("uses", "")
+        )
+        fetched = [fnmatch(f"{name}-0", download["with"]["pattern"]) for name in (*names, "reports")]
+        assert fetched == [True, False, False]
+
+    def test_image(self) -> None:
+        """The image that is built beforehand is the stack's own; one shard alone writes the cache."""
+        (step,) = (
+            step for step in REUSABLE["jobs"]["suite"]["steps"] if "build-push-action" in step.get("uses", "")
+        )
+        file = step["with"]["file"].removeprefix("${{ inputs.working-directory }}/")
+        assert f" AS {step['with']['target']}\n" in (HERE / file).read_text()
+        assert step["with"]["cache-to"].startswith("${{ strategy.job-index == 0 && ")
+
+
+class TestScripts:
+    """The steps that are more than a command, as Actions runs them."""
+
+    @staticmethod
+    def ran(jobs: dict[str, Any], job: str, name: str, folder: Path, **variables: str) -> tuple[int, str]:
+        """Run the script of a step in a folder; its exit code, and what it wrote into the file that Actions gives it."""
+        (step,) = (step for step in jobs[job]["steps"] if step["name"] == name)
+        file = folder / "written"
+        file.touch()
+        done = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
+            cwd=folder,
+            env={
+                "PATH": os.environ["PATH"],
+                "GITHUB_STEP_SUMMARY": str(file),
+                "GITHUB_OUTPUT": str(file),
+                **variables,
+            },
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
+        return done.returncode, file.read_text()
+
+    @pytest.mark.parametrize(
+        ("results", "code"),
+        [
+            ("success success success", 0),
+            ("failure success success", 1),
+            ("success cancelled success", 1),
+            ("success success skipped", 1),
+        ],
+    )
+    def test_gate(self, tmp_path: Path, results: str, code: int) -> None:
+        """The gate fails unless each job succeeded, whatever else became of it."""
+        assert (
+            self.ran(TESTS, "tests", "Fail unless every job succeeded", tmp_path, RESULTS=results)[0] == code
+        )
+
+    @pytest.mark.parametrize(("shard", "folder"), [("", "reports"), ("2/4", "reports/shard-2-of-4")])
+    def test_summary(self, tmp_path: Path, shard: str, folder: str) -> None:
+        """The summary of the shard is shown; where the run ended before there was one, that is said."""
+        jobs = REUSABLE["jobs"]
+        code, said = self.ran(jobs, "suite", "Show the summary", tmp_path, SHARD=shard)
+        assert (code, f"No {folder}/summary.md" in said) == (0, True)
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "summary.md").write_text("It passed.")
+        assert self.ran(jobs, "suite", "Show the summary", tmp_path, SHARD=shard)[1].endswith("It passed.")
+
+    def test_merged_summary(self, tmp_path: Path) -> None:
+        """The summary of all shards is shown where they were merged."""
+        assert self.ran(TESTS, "tests", "Show the merged summary", tmp_path) == (0, "")
+        (tmp_path / "reports").mkdir()
+        (tmp_path / "reports/summary.md").write_text("All passed.")
+        assert self.ran(TESTS, "tests", "Show the merged summary", tmp_path) == (0, "All passed.")
+
+    def test_image(self, tmp_path: Path) -> None:
+        """The image has a name where there is a Dockerfile; a project without one has none, and that is no failure."""
+        name = "Name the test image"
+        assert self.ran(REUSABLE["jobs"], "suite", name, tmp_path) == (0, "")
+        (tmp_path / "compose").mkdir()
+        (tmp_path / "compose/Dockerfile").touch()
+        greenroom = tmp_path / ".venv/bin/greenroom"
+        greenroom.parent.mkdir(parents=True)
+        (tmp_path / "Makefile").write_text(".venv/.bootstrapped:\n\ttouch $@\n")
+        greenroom.write_text('#!/bin/sh\necho "$*"\n')
+        greenroom.chmod(0o755)
+        assert self.ran(REUSABLE["jobs"], "suite", name, tmp_path) == (0, "name=images --tag\n")
+        (tmp_path / "Makefile").unlink()
+        (tmp_path / ".venv/.bootstrapped").unlink()
+        assert self.ran(REUSABLE["jobs"], "suite", name, tmp_path)[0] != 0
+
+    def test_laboratory(self, tmp_path: Path) -> None:
+        """What is not as recorded is the summary; a run that broke off has failed, in spite of the pipe."""
+        jobs = load(WORKFLOWS / "lab.yml")["jobs"]
+        makefile = tmp_path / "Makefile"
+        makefile.write_text('lab:\n\t@echo "lab $(ARGS)"\n')
+        assert self.ran(jobs, "lab", "Run the programs", tmp_path)[0] == 0
+        assert "```text\nlab --newest\n```" in self.ran(jobs, "lab", "Tell what has changed", tmp_path)[1]
+        makefile.write_text("lab:\n\t@false\n")
+        assert self.ran(jobs, "lab", "Run the programs", tmp_path)[0] != 0
+
 
 def test_newcomer_types_what_the_readme_says() -> None:
     """The newcomer's run is the README's commands and `make test-down`: test_readme.py runs these here."""
     readme = re.findall(r"^\$ (.*)$", (HERE / "README.md").read_text(), re.MULTILINE)
-    (job,) = load(WORKFLOWS / "newcomer.yml")["jobs"].values()
+    job = load(WORKFLOWS / "newcomer.yml")["jobs"]["newcomer"]
     assert [step["run"] for step in job["steps"] if "run" in step] == [*readme, "make test-down"]
 
 
@@ -96,7 +271,7 @@ def test_documented_inputs() -> None:
     table = re.findall(
         r"^\| `([a-z-]+)` \| (?:`(.*?)`)? *\|", (HERE / "docs/github-actions.md").read_text(), re.MULTILINE
     )
-    inputs = load(WORKFLOWS / "reusable.yml")["on"]["workflow_call"]["inputs"]
+    inputs = REUSABLE["on"]["workflow_call"]["inputs"]
     assert dict(table) == {name: str(given["default"]) for name, given in inputs.items()}
 
 
@@ -118,214 +293,3 @@ def test_check_of_steps(tmp_path: Path) -> None:
         f"{workflow}:4:6:",
         f"{workflow}:7:6:",
     ]
-
-
-# --- In a folder with a Makefile that only pretends ------------------------------------------------------------------
-
-PRETENDED = """\
-ci-test:
-\tmkdir -p reports/$(if $(SHARD),shard-$(subst /,-of-,$(SHARD)))
-\tcd reports/$(if $(SHARD),shard-$(subst /,-of-,$(SHARD))) && echo "ran $(ENGINE) $(SHARD)" >summary.md && touch coverage.data
-\ttest "$(SHARD)" != "$$FAILING"
-.venv/.bootstrapped:
-\tmkdir -p .venv/bin
-\tprintf '#!/bin/sh\\necho greenroom-tests:0123\\n' >.venv/bin/greenroom
-\tchmod +x .venv/bin/greenroom
-ci-report:
-\tfind reports -name coverage.data | sort >reports/summary.md
-lab:
-\techo "ran lab $(ARGS)"
-\ttest "$$FAILING" != lab
-"""
-
-
-class TestReports:
-    """What becomes of the reports, and of a failure."""
-
-    @pytest.fixture
-    def pretended(self, tmp_path: Path) -> Runner:
-        """A run where the tests only pretend to run; the shard in FAILING fails."""
-
-        def checkout(folder: Path) -> None:
-            (folder / "Makefile").write_text(PRETENDED)
-
-        return Runner(WORKFLOWS, tmp_path, checkout, {**environment(), "FAILING": "none"})
-
-    def test_success(self, pretended: Runner) -> None:
-        """Each shard shows its summary and keeps its reports; the gate has those of all shards."""
-        shards = pretended.run("tests.yml", "docker")
-        assert [job.result for job in shards] == ["success"] * 2
-        assert [job.summary for job in shards] == ["ran docker 1/2\n", "ran docker 2/2\n"]
-        (gate,) = pretended.run("tests.yml", "tests", needs={"docker": "success", "embedded": "success"})
-        assert gate.result == "success", gate.log
-        assert gate.summary.split() == [
-            "reports/shard-1-of-2/coverage.data",
-            "reports/shard-2-of-2/coverage.data",
-        ]
-        assert (pretended.artifacts / "reports/summary.md").is_file()
-
-    def test_failure(self, pretended: Runner) -> None:
-        """A shard whose tests fail has failed, shows its summary and keeps its reports all the same."""
-        pretended.variables["FAILING"] = "2/2"
-        passed, failed = pretended.run("tests.yml", "docker")
-        assert (passed.result, failed.result) == ("success", "failure")
-        assert failed.summary == "ran docker 2/2\n"
-        assert (pretended.artifacts / "reports-docker-1/shard-2-of-2/coverage.data").is_file()
-
-    def test_image(self, pretended: Runner) -> None:
-        """Where there is a Dockerfile, the test image comes from the cache; one shard alone writes the cache."""
-        plain = pretended.checkout
-
-        def with_dockerfile(folder: Path) -> None:
-            plain(folder)
-            (folder / "compose").mkdir()
-            (folder / "compose/Dockerfile").touch()
-
-        pretended.checkout = with_dockerfile
-        images = [
-            job.given["Build the test image from the cache"] for job in pretended.run("tests.yml", "docker")
-        ]
-        assert [image["tags"] for image in images] == ["greenroom-tests:0123"] * 2
-        assert [bool(image["cache-to"]) for image in images] == [True, False]
-        for image in images:
-            assert (HERE / image["file"]).is_file()
-            assert f" AS {image['target']}\n" in (HERE / image["file"]).read_text()
-
-    def test_run_again(self, pretended: Runner) -> None:
-        """A job that is run again replaces its reports, and does not fail because there are some."""
-        pretended.variables["FAILING"] = ""
-        assert pretended.run("reusable.yml", "suite", inputs=self.defaults())[0].result == "failure"
-        pretended.variables["FAILING"] = "none"
-        assert pretended.run("reusable.yml", "suite", inputs=self.defaults())[0].result == "success"
-
-    def test_nothing_written(self, pretended: Runner) -> None:
-        """A run that ends before there are reports has failed, and its summary says that there are none."""
-        pretended.checkout = lambda _: None  # no Makefile
-        (job,) = pretended.run("reusable.yml", "suite", inputs=self.defaults())
-        assert job.result == "failure"
-        assert "the run ended before" in job.summary
-        assert list(pretended.artifacts.iterdir()) == []
-
-    @pytest.mark.parametrize("result", ["failure", "cancelled", "skipped"])
-    @pytest.mark.parametrize("job", ["docker", "embedded"])
-    def test_gate(self, pretended: Runner, job: str, result: str) -> None:
-        """The gate fails unless both lanes succeeded, whatever else became of them, and does not hide it by a skip."""
-        needs = {"docker": "success", "embedded": "success", job: result}
-        (gate,) = pretended.run("tests.yml", "tests", needs=needs)
-        assert gate.result == "failure"
-        assert "Fail unless every job succeeded" in gate.ran
-
-    def test_laboratory(self, pretended: Runner) -> None:
-        """What the programs did with the newest versions is the summary; a run that broke off has failed, and tells nothing."""
-        (job,) = pretended.run("lab.yml", "lab")
-        assert job.result == "success", job.log
-        assert "ran lab --newest\n" in job.summary
-        pretended.variables["FAILING"] = "lab"
-        (job,) = pretended.run("lab.yml", "lab")
-        assert (job.result, job.summary) == ("failure", "")
-
-    @staticmethod
-    def defaults() -> dict[str, Any]:
-        """The inputs of the reusable workflow where a caller gives none."""
-        inputs = load(WORKFLOWS / "reusable.yml")["on"]["workflow_call"]["inputs"]
-        return {name: given["default"] for name, given in inputs.items()}
-
-
-# --- In a clean clone, with the real commands ------------------------------------------------------------------------
-
-
-def clone(folder: Path) -> None:
-    """What actions/checkout does, and over it what is not committed yet: it belongs to what is tested."""
-    subprocess.run(["git", "clone", "--quiet", "--depth=1", HERE.as_uri(), folder], check=True)
-    changed = subprocess.run(
-        ["git", "ls-files", "--modified", "--others", "--exclude-standard", "-z"],
-        cwd=HERE, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    for path in filter(None, changed.split("\0")):
-        if (HERE / path).is_file():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(HERE / path, folder / path)
-        else:
-            (folder / path).unlink()
-
-
-def without_docker() -> str:
-    """Why the lane on Docker cannot run here; empty where it can."""
-    if not os.environ.get("IMAGES"):
-        return "IMAGES names no images that are here (greenroom-offline/, after make offline-images)"
-    there = subprocess.run(
-        ["docker", "image", "ls", "--quiet", f"{os.environ['IMAGES']}python"],
-        capture_output=True, text=True, check=False,
-    ) if shutil.which("docker") else None  # fmt: skip
-    if there is None or there.returncode:
-        return "no Docker daemon answers"
-    return "" if there.stdout else f"there is no image {os.environ['IMAGES']}python"
-
-
-class TestReal:
-    """The steps themselves."""
-
-    @pytest.fixture
-    def runner(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
-        """A run in clean clones, whose servers leave nothing behind."""
-        # Short, for the path of a socket in it.
-        runtime = Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp") / f"gr-{os.getpid()}-workflow"
-        runtime.mkdir()
-        monkeypatch.setenv("GREENROOM_RUNTIME_DIR", str(runtime))
-        yield Runner(WORKFLOWS, tmp_path, clone)
-        left = list(runtime.iterdir())
-        shutil.rmtree(runtime)
-        assert left == []
-
-    @staticmethod
-    def succeeded(jobs: list[Job]) -> None:
-        """Complain about the jobs that did not, with what they said."""
-        for job in jobs:
-            assert job.result == "success", f"{job.name}: {job.log[-5000:]}"
-
-    def test_embedded_and_lint(self, runner: Runner) -> None:
-        """The lane without Docker, for this Python, with its reports; on the same machine the lint, and a failure."""
-        (job,) = jobs = runner.run("tests.yml", "embedded", matrix={"python-version": OURS})
-        self.succeeded(jobs)
-        assert job.ran == [
-            "Check out",
-            "Set up Python",
-            "Run the suite",
-            "Show the summary",
-            "Keep the reports",
-        ]
-        assert "passed" in job.summary
-        kept = {path.name for path in (runner.artifacts / f"reports-embedded-{OURS}-0").iterdir()}
-        assert {"junit.xml", "coverage.xml", "summary.md"} <= kept
-        self.succeeded(runner.run("lint.yml", "lint"))
-        self.marks_a_failure(runner)
-
-    @staticmethod
-    def marks_a_failure(runner: Runner) -> None:
-        """A failed test is marked at its line, named in the summary, and fails the job."""
-
-        def checkout(folder: Path) -> None:
-            clone(folder)
-            (folder / "tests/unit/test_wrong.py").write_text("def test_wrong():\n    assert 1 == 2\n")
-
-        runner.checkout = checkout
-        inputs = {**TestReports.defaults(), "engine": "embedded", "pytest-args": "-k test_wrong"}
-        (job,) = runner.run("reusable.yml", "suite", inputs=inputs)
-        assert job.result == "failure"
-        assert re.search(r"^::error file=tests/unit/test_wrong.py,line=2::", job.log, re.MULTILINE), job.log
-        assert "tests/unit/test_wrong.py::test_wrong" in job.summary
-
-    @pytest.mark.parametrize("engine", ["docker", "embedded"])
-    def test_shards_and_gate(self, runner: Runner, engine: str) -> None:
-        """The lane in shards, then the gate that merges them: on Docker; where that is missing, the same without it."""
-        reason = without_docker()
-        if engine == "docker" and reason:
-            pytest.skip(reason)
-        if engine == "embedded" and not reason:
-            pytest.skip("it runs on Docker, as it does on GitHub")
-        shards = runner.run("tests.yml", "docker", instead={} if engine == "docker" else {"ENGINE": engine})
-        self.succeeded(shards)
-        gates = runner.run("tests.yml", "tests", needs={"docker": "success", "embedded": "success"})
-        self.succeeded(gates)
-        assert "passed" in gates[0].summary
-        assert (runner.artifacts / "reports/coverage.xml").is_file()
