@@ -14,7 +14,18 @@ from typing import Any, Final
 
 import psycopg
 
-from benchmarks import large, reference, requests, resets, server, startup, suites, tables
+from benchmarks import (
+    addresses,
+    baselines,
+    large,
+    reference,
+    requests,
+    resets,
+    server,
+    startup,
+    suites,
+    tables,
+)
 from greenroom.output import Console
 from greenroom.servers.embedded import Embedded
 from greenroom.urls import conninfo
@@ -39,6 +50,8 @@ def _parts(embedded: Embedded, effort: Effort) -> dict[str, Callable[[], Any]]:
     pid = int((Path(embedded.handle) / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
     return {
         "resets": lambda: resets.measure(admin, seconds=effort.seconds),
+        "baselines": lambda: baselines.measure(admin, seconds=effort.seconds),
+        "addresses": lambda: addresses.measure(seconds=effort.seconds),
         "api": lambda: suites.measure(admin, tests=effort.tests, rounds=effort.rounds),
         "requests": lambda: requests.measure(seconds=effort.seconds),
         "reference": lambda: reference.measure(admin, rounds=effort.rounds),

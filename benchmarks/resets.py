@@ -16,8 +16,8 @@ from sqlalchemy import URL, Connection, create_engine, text
 from sqlalchemy.orm import Session
 
 from benchmarks.measure import Contender, Measured, side_by_side
-from greenroom.database.prepare import prepare
-from greenroom.database.rewind import Rewinder
+from greenroom.database.rewind.prepare import prepare
+from greenroom.database.rewind.rewinder import Rewinder
 from greenroom.urls import conninfo
 
 SHAPES: Final = [(5, 3), (20, 1), (20, 3), (20, 5), (20, 20), (100, 3), (500, 3)]

@@ -14,7 +14,7 @@ from greenroom.servers.embedded import Embedded, sweep
 def running() -> Iterator[Embedded]:
     """A server of the benchmark's own, gone afterwards; of a run that is killed, the next one removes it."""
     sweep()
-    server = Embedded.new(ROOT)
+    server = Embedded.new(ROOT, listens=False)
     try:
         server.start(silent)
         yield server

@@ -29,7 +29,7 @@ STEPS: Final = {
 
 
 def measure(*, rounds: int) -> dict[str, dict[str, Spread] | str]:
-    """The seconds of each step, by engine; in the place of an engine that cannot be had, why not.
+    """The seconds of each step, by engine; for an engine that is not available, the reason.
 
     Args:
         rounds: How often.
@@ -53,7 +53,7 @@ def measure(*, rounds: int) -> dict[str, dict[str, Spread] | str]:
 
 
 def _why_not(clone: Path, engine: str) -> str | None:
-    """Why an engine cannot be had, by starting it once: its images are built then."""
+    """Return why an engine is not available, by starting it once, which also builds its images."""
     done = _greenroom(clone, engine, "up")
     _greenroom(clone, engine, "down")
     return None if done.returncode == 0 else " ".join((done.stdout + done.stderr).split())

@@ -35,6 +35,21 @@ def _resets(ways: Figures) -> str:
     )
 
 
+def baselines(figures: Figures) -> str:
+    """The time of a rewind, by what wider fixtures have written."""
+    parts = {name: one["part"] for name, one in figures.items()}
+    return _spreads(parts, parts["no baseline"], "rewind", "to no baseline")
+
+
+def addresses(figures: Figures) -> str:
+    """The time of a query and of a connection, by address."""
+    found = []
+    for what, ways in figures.items():
+        parts = {name: one["part"] for name, one in ways.items()}
+        found.append(_spreads(parts, parts["Unix socket"], what, "to the socket's"))
+    return "\n\n".join(found)
+
+
 def api(figures: Figures) -> str:
     """The time of one API test."""
     return _spreads(figures, figures["greenroom"], "one test")
@@ -100,7 +115,8 @@ def startup(figures: Figures) -> str:
 
 
 TABLES: Final[dict[str, Callable[[Figures], str]]] = {
-    function.__name__: function for function in (resets, api, requests, reference, large, startup)
+    function.__name__: function
+    for function in (resets, baselines, addresses, api, requests, reference, large, startup)
 }
 """By the part's name."""
 
@@ -174,9 +190,9 @@ def draw(path: Path, shapes: Figures) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def _spreads(rows: Mapping[str, Figures], ours: Figures, title: str) -> str:
+def _spreads(rows: Mapping[str, Figures], ours: Figures, title: str, ratio: str = "to greenroom's") -> str:
     return _table(
-        ("", title, "quartiles", "to greenroom's"),
+        ("", title, "quartiles", ratio),
         [(name, _ms(one["median"]), _range(one), _ratio(one, ours)) for name, one in rows.items()],
     )
 

@@ -102,14 +102,15 @@ def session(outer: Connection | Engine) -> Iterator[Session]:
 @pytest.fixture
 def app(outer: Connection | Engine) -> Iterator[Any]:
     """The application, with its session replaced where that is the way."""
+    from app.api.dependencies import get_session
     from app.audit import AuditedSession
-    from app.database import get_session
     from app.main import app
 
     async def replaced() -> Any:
-        with AuditedSession(
-            outer, expire_on_commit=False, join_transaction_mode="create_savepoint"
-        ) as session:
+        options = {
+            name: app.state.resources.session_factory.kw[name] for name in ("expire_on_commit", "info")
+        }
+        with AuditedSession(outer, join_transaction_mode="create_savepoint", **options) as session:
             yield AsyncToSync(session)
 
     if PEER == "wrapper":
