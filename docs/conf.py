@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,27 +20,31 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 
-project = "greenroom"
+METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+project = METADATA["name"]
+version = release = METADATA["version"]
 author = "The greenroom authors"
 copyright = f"2026 {author}"  # noqa: A001 - Sphinx's name for it
 
 extensions = ["myst_parser"]
 nitpicky = True
 
-# As GitHub makes them, so that a link to a heading holds in both places.
+# The anchors are those that GitHub makes, so that a link to a heading works in both places.
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
 
 NAVIGATION = {
-    "Write tests": ["testing-guide", "configuration"],
+    "Write tests": ["testing-guide", "adopting", "migrations", "configuration", "extensions", "commands"],
     "When something is wrong": ["faq", "explained-errors", "troubleshooting/*"],
     "Run them": ["docker", "ci", "github-actions", "offline-images"],
     "Understand it": ["how-it-works", "benchmarks", "decisions/README"],
+    "Project": ["contributing", "changelog"],
 }
-"""Captions and pages, in order; `*` stands for more than one. A page that is named nowhere is an error of the build."""
+"""Captions and pages, in order; `*` stands for any name. A page that is not listed here fails the build."""
 
 html_theme = "furo"
-html_title = "greenroom"
+html_title = f"greenroom {release}"
 html_logo = "images/logo.svg"
 html_favicon = "images/logo.svg"
 html_static_path = ["images/style.css"]
@@ -56,9 +61,9 @@ pygments_dark_style = "a11y-high-contrast-dark"
 
 
 def repository() -> str:
-    """Where this commit's files can be looked at; empty where the site is built and nobody says so.
+    """Return the URL below which this commit's files can be seen, or an empty string if it is not known.
 
-    GitHub Actions says it by itself, and DOCS_REPOSITORY elsewhere.
+    On GitHub Actions, the runner's own variables say it. Elsewhere, set DOCS_REPOSITORY.
     """
     if named := os.environ.get("DOCS_REPOSITORY"):
         return named.rstrip("/")
@@ -66,8 +71,13 @@ def repository() -> str:
     return "{}/{}/blob/{}".format(*given) if all(given) else ""
 
 
+def front_page() -> str:
+    """Return the URL of the repository itself: the one in pyproject.toml's [project.urls], or the start of `repository()`."""
+    return METADATA.get("urls", {}).get("Repository", "") or repository().partition("/blob/")[0]
+
+
 def file_of_the_repository(target: str, page: str) -> str | None:
-    """The path from the repository's root, if a link leads to a file or folder of it that is no page."""
+    """Return the path from the repository's root, if a link leads to a file or folder that is not a page of the site."""
     path = target.partition("#")[0]
     # The README is a part of the first page, and its links start from the root.
     for start in ((DOCS / page).parent, ROOT):
@@ -78,9 +88,9 @@ def file_of_the_repository(target: str, page: str) -> str | None:
 
 
 def link_files(app: Sphinx, document: nodes.document) -> None:
-    """Lead links to files of the repository, such as ../compose/test.yaml, to where it can be looked at.
+    """Make links to files of the repository, such as ../compose/test.yaml, point to the repository's own site.
 
-    Where no one knows that place, their text stays. A file that is not there stays an error of the build.
+    If its URL is not known, only the text stays. A link to a missing file still fails the build.
     """
     page = app.env.docname
     for node in [*document.findall(addnodes.download_reference), *document.findall(addnodes.pending_xref)]:
@@ -98,22 +108,24 @@ def link_files(app: Sphinx, document: nodes.document) -> None:
             node.replace_self(text)
 
 
-def contents(app: Sphinx, patterns: list[str], *options: str) -> str:
-    """A table of contents of the pages that there are."""
+def contents(app: Sphinx, patterns: list[str], *options: str, links: tuple[str, ...] = ()) -> str:
+    """Return a table of contents: the pages that match the patterns, and then the links to other sites."""
     pages = [name for pattern in patterns for name in sorted(fnmatch.filter(app.env.found_docs, pattern))]
-    return "\n".join(["", "```{toctree}", *options, "", *(f"/{page}" for page in pages), "```", ""])
+    entries = [*(f"/{page}" for page in pages), *links]
+    return "\n".join(["", "```{toctree}", *options, "", *entries, "```", ""])
 
 
 def add_navigation(app: Sphinx, page: str, source: list[str]) -> None:
-    """Give the first page the site's table of contents, and that of the decisions theirs."""
+    """Add the site's table of contents to the first page, and the list of decisions to theirs."""
     if page == "index":
         for caption, patterns in NAVIGATION.items():
-            source[0] += contents(app, patterns, ":hidden:", f":caption: {caption}")
+            links = (f"Repository <{front_page()}>",) if caption == "Project" and front_page() else ()
+            source[0] += contents(app, patterns, ":hidden:", f":caption: {caption}", links=links)
     if page == "decisions/README":
         source[0] += contents(app, ["decisions/0*"])
 
 
 def setup(app: Sphinx) -> None:
-    """Sphinx calls this."""
+    """Connect the functions above; Sphinx calls this."""
     app.connect("source-read", add_navigation)
     app.connect("doctree-read", link_files)
