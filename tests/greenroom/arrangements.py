@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from greenroom import checkout
+from greenroom import runtime
 from tests.greenroom.conftest import Project, make_runtime_folder
 from tests.greenroom.danger import PASSWORD, Production, pretender, standby
 from tests.greenroom.test_wrong import migrations
@@ -143,7 +143,7 @@ def template_renamed_by_hand(setting: Setting) -> None:
 
 def database_for_people_of_somebody_else(setting: Setting) -> None:
     """A database has the name of the one that `greenroom psql` opens."""
-    setting.database(f"greenroom_{checkout.identity(setting.project.root).replace('-', '_')}")
+    setting.database(f"greenroom_{runtime.identity(setting.project.root).replace('-', '_')}")
 
 
 def kept_database_that_connects_elsewhere(setting: Setting) -> None:
@@ -362,7 +362,7 @@ def copy_of_a_dead_run_s(setting: Setting) -> None:
     """A database has the name and the mark of a dead run's, but was restored from a dump."""
     name = "greenroom_0123abcd_gw0"
     mark = setting.mark(setting.wanted())
-    mark |= {"names": [name], "kind": "run", "checkout": checkout.identity(setting.project.root)}
+    mark |= {"names": [name], "kind": "run", "checkout": runtime.identity(setting.project.root)}
     setting.database(name, json.dumps({"greenroom": mark}))
 
 

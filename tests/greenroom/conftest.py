@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import compileall
+import contextlib
+import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import psutil
 import pytest
 from _pytest.pytester import RunResult
 
+from greenroom.cli import main
 from greenroom.output import silent
 from greenroom.servers.embedded import Embedded, sweep
 from greenroom.urls import conninfo
+from tests.greenroom import forked
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +36,10 @@ collect_ignore = ["projects"]
 
 OURS = ("GREENROOM_", "PYTEST_", "DATABASE_URL", "COV_", "COVERAGE_")
 """What the environment of the outer run says, which the inner one must not hear."""
+
+
+_HANDLED = (signal.SIGTERM, signal.SIGHUP)
+"""The signals that the command line handles."""
 
 
 class Project:
@@ -56,8 +68,9 @@ class Project:
         (self.root / path).write_text(text.replace(old, new))
 
     def pytest(self, *arguments: str) -> RunResult:
-        """Run pytest in a process of its own."""
-        return self._pytester.runpytest_subprocess(*arguments)
+        """Run pytest in a process of its own (see forked.py)."""
+        folder = tempfile.mkdtemp(prefix="runpytest-", dir=self._pytester.path)
+        return self._pytester.run(*forked.command("pytest"), f"--basetemp={folder}", *arguments)
 
     def passes(self, tests: str, *arguments: str) -> RunResult:
         """Run these tests, which all pass."""
@@ -71,7 +84,7 @@ class Project:
     def greenroom(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run greenroom's command line."""
         return subprocess.run(
-            [sys.executable, "-m", "greenroom", *arguments],
+            [*forked.command("greenroom"), *arguments],
             cwd=self.root,
             capture_output=True,
             text=True,
@@ -79,9 +92,32 @@ class Project:
             check=False,
         )
 
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run greenroom's command line in this process, where it is about what is said and the exit code.
+
+        A process takes half a second to import what it needs. What a command changes in this one is put back, and `psql`
+        cannot take its place.
+        """
+        before, handlers = dict(os.environ), {each: signal.getsignal(each) for each in _HANDLED}
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.root),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            mock.patch("os.execve", side_effect=AssertionError(f"{arguments} was to end in an error")),
+        ):
+            try:
+                code = main(arguments)
+            finally:
+                os.environ.clear()
+                os.environ.update(before)
+                for each, handler in handlers.items():
+                    signal.signal(each, handler)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
     def template(self) -> str:
         """The name of the template that the project wants, whether it is there or not."""
-        status = self.greenroom("migrate", "--status").stdout
+        status = self.command("migrate", "--status").stdout
         found = re.search(r"^(\w+): (?:up to date|to be built)", status, re.MULTILINE)
         assert found is not None, status
         return found[1]
@@ -93,6 +129,29 @@ def runs(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Greenroom and pytest's plugins are compiled, which takes a quarter off each of some hundred inner runs.
+
+    They are wherever bytecode may be written. Where PYTHONDONTWRITEBYTECODE is set, each process would compile all of them
+    again. It stays set for the inner runs: they edit their projects' files quicker than the time in bytecode can tell.
+    """
+    if not sys.dont_write_bytecode:
+        return
+    compileall.compile_dir(ROOT / "greenroom", quiet=2)
+    folder = tmp_path_factory.mktemp("compiled")
+    for name in ("pyproject.toml", "seed.sql", "shop"):
+        copy = shutil.copytree if (PROJECTS / "shop" / name).is_dir() else shutil.copy
+        copy(PROJECTS / "shop" / name, folder / name)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    del kept["PYTHONDONTWRITEBYTECODE"]
+    (folder / "test_nothing.py").write_text("def test_nothing(): pass\n")
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "test_nothing.py"],
+        cwd=folder, env=kept, stdout=subprocess.DEVNULL, check=True,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -128,7 +187,7 @@ def embedded_project(pytester: pytest.Pytester, runtime: Path) -> Iterator[Proje
     shutil.copytree(PROJECTS / "shop", pytester.path, dirs_exist_ok=True)
     project = Project(pytester.path, pytester)
     yield project
-    project.greenroom("down")
+    project.command("down")
 
 
 @pytest.fixture(scope="session")
@@ -141,7 +200,7 @@ def server_url() -> Iterator[str]:
         yield given
         return
     sweep()
-    server = Embedded.new(ROOT)
+    server = Embedded.new(ROOT, listens=False)
     try:
         server.start(silent)
         yield conninfo(server.admin)

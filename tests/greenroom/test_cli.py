@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from greenroom.servers.instance import program
-from tests.greenroom.conftest import Project, runs
+from tests.greenroom.conftest import ROOT, Project, runs
 
 
 def test_up_status_down(embedded_project: Project, runtime: Path) -> None:
@@ -34,13 +37,17 @@ def test_up_status_down(embedded_project: Project, runtime: Path) -> None:
     facts = json.loads(project.greenroom("status", "--json").stdout)
     assert facts["engine"] == "embedded"
     assert facts["running"] is True
-    assert facts["template"]["state"] == "up to date"
+    assert facts["template"]["up_to_date"] is True
+    postmaster = int(next(runtime.glob("*/*/up/data/postmaster.pid")).read_text().split()[0])
+    folder = next(runtime.glob("*/*/up"))
+    port = facts["server"].pop("port")
+    assert facts["server"] == {"socket": str(folder), "host": "127.0.0.1", "pid": postmaster}
+    assert (folder / f".s.PGSQL.{port}").exists()
     assert [(database["kind"], database["in_use"]) for database in facts["databases"]] == [
         ("template", False)
     ]
     assert "up to date" in project.greenroom("status").stdout
 
-    postmaster = int(next(runtime.glob("*/*/up/data/postmaster.pid")).read_text().split()[0])
     down = project.greenroom("down")
     assert down.returncode == 0
     assert "stopped" in down.stderr
@@ -103,7 +110,7 @@ def test_exec(project: Project) -> None:
     script = "import os, sys; print(os.environ['DATABASE_URL']); sys.exit(7)"
     done = project.greenroom("exec", "--", sys.executable, "-c", script)
     assert done.returncode == 7
-    assert done.stdout.startswith("postgresql+asyncpg://greenroom_app@/greenroom_")
+    assert re.match(r"postgresql\+asyncpg://greenroom_app@/greenroom_", done.stdout)
     assert project.greenroom("exec", "--", "no-such-program").returncode == 127
     empty = project.greenroom("exec")
     assert empty.returncode == 2
@@ -117,7 +124,7 @@ def test_migrate(project: Project) -> None:
         status = project.greenroom("migrate", "--status")
         subjects = [line.split(maxsplit=1)[1] for line in status.stdout.splitlines()[:-1]]
         assert subjects == [
-            "format", "server version", "role", "extensions", "source", "environment",
+            "format", "server version", "roles", "extensions", "source", "environment",
             "seed.sql", "shop/__init__.py", "shop/main.py", "shop/models.py", "shop/more.py",
         ]  # fmt: skip
         assert status.stdout.splitlines()[-1].endswith("to be built by the next run")
@@ -140,8 +147,13 @@ def test_doctor(project: Project) -> None:
     done = project.greenroom("doctor", "--json")
     assert done.returncode == 0, done.stdout
     checks = {check["subject"]: check for check in json.loads(done.stdout)}
-    assert checks["application"]["found"] == "shop.main:app imports"
+    assert checks["application"]["found"] == "shop.main:app starts up and shuts down"
     assert checks["coverage"]["outcome"] == "ok"
+    assert checks["request"]["found"] == "GET /openapi.json: 200"
+    assert checks["commit"]["found"] == "its engine commits to the run's database"
+    assert checks["rewind"]["outcome"] == "ok"
+    project.write("conftest.py", "import pytest\n@pytest.fixture\ndef client(): ...\n")
+    assert "the suite has its own: client (conftest.py:3)" in project.greenroom("doctor").stdout
     project.replace("shop/main.py", "import asyncio\n", "import nowhere\n")
     assert "No module named 'nowhere'" in project.greenroom("doctor").stdout
 
@@ -154,7 +166,7 @@ def test_outside_of_a_project(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: No pyproject.toml with a [tool.greenroom] table in ")
     assert "→ add [tool.greenroom] with" in done.stderr
 
@@ -163,5 +175,193 @@ def test_server_that_is_needed_and_does_not_run(embedded_project: Project) -> No
     """Commands that need the checkout's server say how to start it."""
     for command in ("url", "psql", "migrate"):
         done = embedded_project.greenroom(command)
-        assert done.returncode == 1
-        assert done.stderr.splitlines()[-1] == "→ make test-up, or: greenroom up"
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1] == "→ greenroom up"
+
+
+def test_arguments_of_pytest(project: Project) -> None:
+    """`test` and `ci` pass on what is not theirs as it is typed, without --."""
+    project.write("tests/test_it.py", "def test_it(): pass\n\n\ndef test_other(): assert False")
+    done = project.greenroom("test", "-x", "-q", "-k", "other or it", "-p", "no:randomly", "tests/test_it.py")
+    assert done.returncode == 1
+    assert "1 failed, 1 passed" in done.stdout
+    assert project.greenroom("test", "-k", "test_it and not other").returncode == 0
+    assert project.greenroom("test", "-k", "nothing").returncode == 5
+    assert "usage: " in project.greenroom("test", "--", "--help").stdout
+    done = project.greenroom("ci", "-k", "other", "--shard", "1/1", "-q")
+    assert done.returncode == 1
+    assert "shard-1-of-1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "Tests:"),
+        (["test"], "Usage: greenroom test [OPTIONS] [ARGUMENTS]..."),
+        (["ci"], "--shard I/N"),
+        (["exec"], "greenroom exec alembic current"),
+        (["app"], "greenroom app logs --follow"),
+        (["app", "up"], "Build and start the stack."),
+        (["psql"], "TEST is the node id of a failed test"),
+    ],
+)
+def test_help(tmp_path: Path, project: Project, words: list[str], said: str) -> None:
+    """Each command explains itself, outside of any project, and does nothing else."""
+    done = project.command("-C", str(tmp_path), *words, "--help")
+    assert done.returncode == 0
+    assert said in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["statsu"], "There is no command 'statsu'.", "did you mean: greenroom status"),
+        (["xyzzy"], "There is no command 'xyzzy'.", "greenroom --help"),
+        (["status", "--jsn"], "No such option", "greenroom status --help"),
+        (["url", "--sync", "--libpq"], "Use either --sync or --libpq, not both.", "greenroom url --help"),
+        (["--quiet", "--verbose", "up"], "Use either --quiet or --verbose, not both.", "greenroom --help"),
+        (
+            ["logs", "--lines", "0"],
+            "Invalid value for '--lines': 0 is not in the range x>=1.",
+            "greenroom logs --help",
+        ),
+    ],
+)
+def test_wrong_call(project: Project, words: list[str], message: str, hint: str) -> None:
+    """A call that is wrong is refused in one sentence, with the command that helps, and exit code 2."""
+    done = project.command(*words)
+    assert done.returncode == 2
+    said, helps = done.stderr.splitlines()
+    assert said.startswith(f"error: {message}")
+    assert helps == f"→ {hint}"
+
+
+def test_hints_where_make_has_called(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hint names greenroom's own commands, and the targets of a Makefile only where that has called."""
+    assert project.command("status").stdout.endswith("greenroom up)\n") is False
+    monkeypatch.setenv("GREENROOM_ENGINE", "oracle")
+    assert project.command("status").stderr.endswith("→ GREENROOM_ENGINE=auto\n")
+    monkeypatch.setenv("GREENROOM_HINTS", "make")
+    assert project.command("status").stderr.endswith("→ ENGINE=auto\n")
+
+
+def test_no_compose_file(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project without greenroom's Compose files is told so, and not to start Docker."""
+    monkeypatch.setenv("GREENROOM_ENGINE", "docker")
+    done = project.command("up")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: Engine docker was asked for, but there is no compose/test.yaml.\n"
+        "→ add compose/test.yaml, or use GREENROOM_ENGINE=embedded\n"
+    )
+    done = project.command("app", "up")
+    assert done.returncode == 2
+    assert "There is no compose/app.yaml in " in done.stderr
+
+
+def test_doctor_without_a_configuration(tmp_path: Path, project: Project) -> None:
+    """`doctor` is for a project that is not set up yet, too: it says what is missing, and what there is."""
+    done = project.command("-C", str(tmp_path), "doctor", "--json")
+    assert done.returncode == 1
+    checks = {check["subject"]: check for check in json.loads(done.stdout)}
+    assert checks["configuration"]["outcome"] == "wrong"
+    assert checks["configuration"]["hint"].startswith("add [tool.greenroom] with")
+    assert checks["engine embedded"]["outcome"] == "ok"
+
+
+def test_how_much_is_said(project: Project) -> None:
+    """`--quiet` leaves progress out, and `--verbose` adds each program that is run."""
+    try:
+        assert project.greenroom("--quiet", "up").stderr == ""
+        assert project.greenroom("-v", "exec", "true").stderr.splitlines()[-1] == "greenroom: running true"
+    finally:
+        project.greenroom("down")
+
+
+@pytest.mark.parametrize(
+    ("set_", "coloured"),
+    [({}, False), ({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)],
+)
+def test_colour(
+    project: Project, monkeypatch: pytest.MonkeyPatch, set_: dict[str, str], coloured: bool
+) -> None:
+    """Colour is for terminals; FORCE_COLOR asks for it elsewhere, and NO_COLOR forbids it everywhere."""
+    for name in ("FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in set_.items():
+        monkeypatch.setenv(name, value)
+    assert ("\033[" in project.command("nothing").stderr) is coloured
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(project: Project, shell: str) -> None:
+    """The completion of each shell is printed, and asks greenroom, which knows its commands."""
+    done = project.greenroom("completion", shell)
+    assert done.returncode == 0
+    assert f"_GREENROOM_COMPLETE={shell}_complete" in done.stdout
+    environ = os.environ | {
+        "_GREENROOM_COMPLETE": "bash_complete",
+        "COMP_WORDS": "greenroom st",
+        "COMP_CWORD": "1",
+    }
+    asked = subprocess.run(
+        [sys.executable, "-m", "greenroom"], env=environ, capture_output=True, text=True, check=False
+    )
+    assert asked.stdout == "plain,status\n"
+
+
+def test_page_of_commands(project: Project) -> None:
+    """The page about the command line lists the commands that there are, with those of the application's stack."""
+    page = (ROOT / "docs/commands.md").read_text()
+    listed = re.findall(r"^\| `greenroom ([a-z]+)`", page, re.MULTILINE)
+    said = project.command("--help").stdout
+    assert sorted(listed) == sorted(re.findall(r"^  ([a-z]+)  ", said, re.MULTILINE))
+    (actions,) = re.findall(r"application's stack: (.*?) \|", page)
+    said = project.command("app", "--help").stdout.split("Commands:")[1].split("Examples")[0]
+    assert sorted(re.findall(r"`(\w+)`", actions)) == re.findall(r"^  (\w+)  ", said, re.MULTILINE)
+
+
+EXIT_CODES = [
+    ("0", ["completion", "bash"], 0),
+    ("1", ["explain", "seed.sql"], 1),
+    ("1", ["doctor"], 1),
+    ("1", ["test", "-k", "fails"], 1),
+    ("2", ["migrate", "--nothing"], 2),
+    ("2", ["psql", "tests/test_it.py::test_passes"], 2),
+    ("2", ["test", "interrupts.py"], 2),
+    ("3, 4, 5", ["test", "-p", "breaks"], 3),
+    ("3, 4, 5", ["test", "--nothing"], 4),
+    ("3, 4, 5", ["test", "-k", "nothing"], 5),
+    ("127", ["exec", "no-such-program"], 127),
+    ("128 and more", ["exec", "sh", "-c", "kill -9 $$"], 137),
+    ("any other", ["exec", "sh", "-c", "exit 7"], 7),
+]
+"""Of each row of the page's table, calls that end with such a code. 130 is below."""
+
+
+@pytest.mark.parametrize(("row", "words", "code"), EXIT_CODES)
+def test_exit_code(project: Project, row: str, words: list[str], code: int) -> None:
+    """Each exit code that the page tells of is that of a call."""
+    project.write("tests/test_it.py", "def test_fails(): assert False")
+    project.write("interrupts.py", "def test_it(): raise KeyboardInterrupt")
+    project.write("breaks.py", "def pytest_collection_finish(): raise LookupError")
+    assert project.command(*words).returncode == code
+
+
+def test_exit_code_of_ctrl_c(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that is interrupted ends with 130, in one word."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("greenroom.servers.choose", interrupted)
+    done = project.command("status")
+    assert (done.returncode, done.stderr.strip()) == (130, "error: interrupted")
+
+
+def test_page_of_exit_codes() -> None:
+    """Each row of the page's table is provoked above."""
+    table = (ROOT / "docs/commands.md").read_text().split("## Exit codes")[1]
+    rows = re.findall(r"^\| ([^|]+?) \| ", table, re.MULTILINE)
+    assert set(rows) - {"Code", "---"} == {row for row, _, _ in EXIT_CODES} | {"130"}

@@ -11,13 +11,18 @@ import os
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from greenroom.config import Config
+from greenroom.errors import GreenroomError
+from greenroom.servers import trust
 from tests.greenroom import arrangements
 from tests.greenroom.conftest import PROJECTS, Project
 from tests.greenroom.danger import PASSWORD, Production
@@ -53,7 +58,9 @@ def setting(
 
 
 def commands(setting: arrangements.Setting, names: tuple[str, ...]) -> list[subprocess.CompletedProcess[str]]:
-    """Run commands of the command line, all at once, but the last one after the others."""
+    """Run commands of the command line: all of them as a user does, all at once, but the last one after the others; some here."""
+    if names != ALL:
+        return [setting.project.command(*name.split(" ")) for name in names]
     with ThreadPoolExecutor(4) as pool:
         *first, last = names
         done = list(pool.map(lambda name: setting.project.greenroom(*name.split(" ")), first))
@@ -73,7 +80,7 @@ def assert_untouched(before: dict[str, Any], after: dict[str, Any], *, builds: b
 # -- refused: what the server's URL says -----------------------------------------------------------------------------
 
 REMOTE: Final = "*which is not this machine*"
-LEADS: Final = "*options that may lead elsewhere than the URL says: {}.*"
+LEADS: Final = "*options that may override other parts of the URL: {}.*"
 
 URLS: Final = {
     "production-like-name": ("postgresql://postgres:hunter2@db.example.com/production", REMOTE),
@@ -98,6 +105,10 @@ URLS: Final = {
         "postgresql://postgres:hunter2@/postgres?host={folder},10.0.0.7",
         "*'10.0.0.7', which is not*",
     ),
+    "list-of-names-in-an-option": (
+        "postgresql://postgres:hunter2@/postgres?host={folder},db.example.com",
+        "*'db.example.com', which is not*",
+    ),
     "list-of-hosts-and-ports": (
         "postgresql://postgres:hunter2@localhost:5432,10.0.0.7:5432/postgres",
         "*is not a URL.*",
@@ -116,16 +127,16 @@ URLS: Final = {
     ),
     "two-local-servers": (
         "postgresql://postgres:hunter2@/postgres?host={folder},/tmp",
-        "*must name one server*",
+        "*must name exactly one server*",
     ),
     "host-and-another-host": (
         "postgresql://postgres:hunter2@localhost/postgres?host={folder}",
-        "*must name one server*",
+        "*must name exactly one server*",
     ),
     "password-with-an-at": ("postgresql://postgres:x@hunter2@10.0.0.7/postgres", "*more than one @.*"),
     "password-that-ends-in-an-at": ("postgresql://postgres:hunter2@@10.0.0.7/postgres", "*more than one @.*"),
-    "service": ("postgresql://postgres:hunter2@/postgres?service=production", "*service of libpq's*"),
-    "servicefile": ("postgresql://postgres@/postgres?host={folder}&servicefile=x", "*service of libpq's*"),
+    "service": ("postgresql://postgres:hunter2@/postgres?service=production", "*names a libpq service*"),
+    "servicefile": ("postgresql://postgres@/postgres?host={folder}&servicefile=x", "*names a libpq service*"),
     "dbname-smuggled-in": (
         "postgresql://postgres:hunter2@/postgres?host={folder}&dbname=production",
         LEADS.format("dbname"),
@@ -156,10 +167,25 @@ URLS: Final = {
 
 
 @pytest.mark.parametrize(("url", "message"), URLS.values(), ids=URLS)
-def test_server_url(setting: arrangements.Setting, url: str, message: str) -> None:
-    """A URL that leads to another machine, or may lead elsewhere than it says, is refused before any connection."""
+def test_server_url(tmp_path: Path, url: str, message: str) -> None:
+    """A URL that leads to another machine, or may lead elsewhere than it says, is refused; its password is not shown."""
+    config = Config(root=tmp_path, app="shop.main:app", metadata=("shop.models:metadata",))
+    with pytest.raises(GreenroomError) as refusal:
+        trust.admin_url(url.replace("{folder}", "/run/postgresql"), config)
+    assert fnmatchcase(refusal.value.message, message)
+    assert refusal.value.hint
+    # None behind it either, whose text would have the URL.
+    assert PASSWORD not in "".join(traceback.format_exception(refusal.value)) + refusal.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("production-like-name", ALL), ("dbname-smuggled-in", MOST)], ids=["far", "near"]
+)
+def test_server_url_of_a_run(setting: arrangements.Setting, name: str, told: tuple[str, ...]) -> None:
+    """A run and each of the commands refuse such a URL before any connection, also where a server does answer."""
+    url, message = URLS[name]
     setting.env(GREENROOM_SERVER_URL=url)
-    refused(setting, Danger(message, ALL if "production" in url else MOST, code=4))
+    refused(setting, Danger(message, told, code=4))
 
 
 # -- refused: what the server, its databases and its roles are -------------------------------------------------------
@@ -196,7 +222,8 @@ def refused(setting: arrangements.Setting, danger: Danger) -> None:
         (result.stderr if danger.code == 4 else result.stdout).fnmatch_lines([danger.message])
     for done in commands(setting, danger.commands) if danger.commands else ():
         outputs.append(done.stdout + done.stderr)
-        assert done.returncode == 1, (done.args, outputs[-1])
+        # `doctor` tells what it found; the others could not do it.
+        assert done.returncode == (1 if "doctor" in done.args else 2), (done.args, outputs[-1])
         pytest.LineMatcher(outputs[-1].splitlines()).fnmatch_lines([danger.message])
     for output in outputs:
         assert PASSWORD not in output
@@ -207,7 +234,7 @@ def refused(setting: arrangements.Setting, danger: Danger) -> None:
 
 UNMARKED: Final = "*has a name of greenroom's but not its mark*"
 NOT_OURS: Final = "*which is not this run's*"
-TABLES: Final = "*'production', which has tables, so it is somebody's*"
+TABLES: Final = "*'production', which contains tables, so it is in use*"
 RESTRICTED: Final = "*psql failed: *restrict*"
 DBLINK: Final = f"SELECT dblink_exec('host={{folder}} dbname=production user=boss password={PASSWORD}', 'DELETE FROM customers')"
 
@@ -316,7 +343,8 @@ def test_not_used(setting: arrangements.Setting, arrange: arrangements.Arrange) 
     outputs = []
     where = ("psql", "--", "-Atc", "SELECT current_database() || ' ' || current_user")
     for command in (("up",), ("migrate",), where, ("status",), ("doctor",)):
-        done = setting.project.greenroom(*command)
+        call = setting.project.greenroom if command in (("up",), where) else setting.project.command
+        done = call(*command)
         outputs.append(done.stdout + done.stderr)
         if command != ("doctor",):  # which finds that this project measures no coverage
             assert done.returncode == 0, outputs[-1]

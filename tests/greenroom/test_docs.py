@@ -85,7 +85,7 @@ def copy_service(root: Path) -> None:
     for path in Path(sys.prefix).iterdir():
         if not path.name.startswith("."):
             (root / ".venv" / path.name).symlink_to(path)
-    # What scripts/bootstrap leaves when .venv is whole. If it wrote something else by now, it would make .venv anew.
+    # What scripts/bootstrap leaves when .venv is whole. If it wrote something else by now, it would make .venv again.
     sums = subprocess.run(
         ["cksum", "requirements/dev.txt", "scripts/bootstrap", "pyproject.toml"],
         cwd=root, capture_output=True, text=True, check=True,
@@ -148,7 +148,9 @@ def test_each_says_how_it_is_run(block: Block) -> None:
     if block.how == "run by":
         assert (ROOT / block.project).is_file(), f"{block}: {block.project} is not there"
     if block.strict:
-        assert block.how in {"run", "snippet", "write", "output", "load"}, f"{block}: it is to be run here"
+        assert block.how in {"run", "snippet", "write", "output", "load", "quote"}, (
+            f"{block}: it is to be run here"
+        )
 
 
 @pytest.mark.parametrize("suite", SUITES.values(), ids=[f"{page.stem}-{name}" for page, name in SUITES])
@@ -280,13 +282,22 @@ def test_loaded(block: Block, tmp_path: Path) -> None:
 def load_toml(block: Block, folder: Path) -> None:
     """Load each table that a block has with the one who reads it."""
     tools = tomllib.loads(block.text)["tool"]
-    (folder / "pyproject.toml").write_text(block.text)
+    text = block.text
+    if "app" not in tools.get("greenroom", {"app": ""}):  # A page about some of the keys only.
+        text = text.replace(
+            "[tool.greenroom]\n", '[tool.greenroom]\napp = "app.main:app"\nalembic = "alembic.ini"\n'
+        )
+        (folder / "alembic.ini").touch()
+    (folder / "pyproject.toml").write_text(text)
     if "greenroom" in tools:
         table = tools.pop("greenroom")
         for name in (table.get("alembic", []), *table.get("sql", []), *table.get("seed", [])):
             if name:
                 (folder / name).touch()
-        assert config.find(folder).app == table["app"]
+        if "migration_rows" in table:
+            (folder / table["migration_rows"]).mkdir(parents=True)
+        found = config.find(folder)
+        assert all(getattr(found, key) for key in table)
     if "coverage" in tools:
         # An unknown option is a warning, and a warning is an error.
         Coverage(config_file=str(folder / "pyproject.toml"))

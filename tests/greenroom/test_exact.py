@@ -13,8 +13,8 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 from greenroom import config
-from greenroom.database.prepare import prepare
-from greenroom.database.rewind import Rewinder, Rewound
+from greenroom.database.rewind.prepare import prepare
+from greenroom.database.rewind.rewinder import Rewinder, Rewound
 from greenroom.output import silent
 from greenroom.servers import instance
 from greenroom.servers.embedded import Embedded
@@ -139,6 +139,58 @@ def test_whatever_a_statement_did(zoo: Project) -> None:
     zoo.write("test_zoo.py", "\n\n".join([*tests, "def test_last(): pass\n"]))
     result = zoo.pytest("test_zoo.py")
     result.assert_outcomes(passed=len(STATEMENTS) + 2)
+
+
+def test_whatever_a_statement_did_above_a_baseline(zoo: Project) -> None:
+    """The same where a fixture of the session has written to each kind of table: its rows are what is rewound to."""
+    statements = [
+        statement
+        for title in (
+            "insert", "update of seeds", "types of the project", "delete of seeds", "quoted names", "serial", "sequence called",
+            "self-reference with cascade", "audit trigger", "partitions through the parent",
+            "inheritance through the parent", "unlogged", "row-level security", "exclusion constraint",
+        )
+        for statement in STATEMENTS[title]
+    ]  # fmt: skip
+    tests = [
+        f"""
+import psycopg, pytest
+from conftest import contents, first
+
+@pytest.fixture(autouse=True)
+def exactly_as_migrated(admin):
+    # Greenroom's own tables have other oids in a fresh clone, so the numbers that stand for the catalogue are left out.
+    found = {{
+        key: value for key, value in contents(admin).items()
+        if (key[0] != "greenroom" if isinstance(key, tuple) else not key.startswith(("pg_", "SELECT")))
+    }}
+    assert found == first.setdefault("contents", found)
+    assert ("public", "seeded") in found and "used_already" in found
+
+@pytest.fixture(scope="session", autouse=True)
+def _written(sync_database_url):
+    with psycopg.connect(sync_database_url.replace("+psycopg", ""), autocommit=True) as connection:
+        for statement in {statements!r}:
+            connection.execute(statement)
+
+def test_first(): pass
+"""
+    ]
+    for number, (name, own) in enumerate(STATEMENTS.items()):
+        title = re.sub(r"\W+", "_", name)
+        tests.append(f"def test_{number:02}_{title}(execute):\n    execute(*{_that_work(own)!r})\n")
+    zoo.write("test_zoo.py", "\n\n".join([*tests, "def test_last(): pass\n"]))
+    zoo.pytest("-p", "no:randomly").assert_outcomes(passed=len(STATEMENTS) + 2)
+
+
+def _that_work(statements: list[str]) -> list[str]:
+    """Those statements, each allowed to fail: with rows of the session's fixture some violate a constraint."""
+    return [
+        statement
+        if statement.startswith(("BEGIN", "DO"))
+        else f"DO $try$ BEGIN EXECUTE $text${statement}$text$; EXCEPTION WHEN integrity_constraint_violation THEN NULL; END $try$"
+        for statement in statements
+    ]
 
 
 def test_whatever_another_client_did(zoo: Project) -> None:
@@ -299,7 +351,8 @@ def test_ten_thousand_rewinds(server_url: str) -> None:
                     assert row is not None
                     sizes.append(row[0])
             rewinder.close()
-        assert sizes[-1] - sizes[0] <= 256 * 1024, sizes
+        # Between two VACUUMs it goes up and down.
+        assert min(sizes[5:]) - min(sizes[:5]) <= 256 * 1024, sizes
     finally:
         with psycopg.connect(conninfo(admin), autocommit=True) as connection:
             connection.execute("DROP DATABASE many_rewinds WITH (FORCE)")

@@ -138,7 +138,7 @@ def test_overrides_are_put_back(project: Project) -> None:
 
 
 def test_unit_tests_start_no_server(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run of unit tests touches no server: here there is none to be had. They may still use `run`."""
+    """A run of unit tests touches no server: here none is available. They may still use `run`."""
     project.write(
         "tests/test_it.py",
         """
@@ -219,7 +219,7 @@ def test_src_layout(project: Project) -> None:
         def test_it(client):
             assert client.post("/customers/a").status_code == 201
         """)
-    assert "shop.main:app imports" in project.greenroom("doctor").stdout
+    assert "shop.main:app starts up" in project.greenroom("doctor").stdout
 
 
 def test_unit_test_that_asks_for_a_database(project: Project) -> None:
@@ -236,7 +236,7 @@ def test_unit_test_that_asks_for_a_database(project: Project) -> None:
     )
     result = project.pytest()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*is marked 'unit', so it has no database*", "*take the marker away*"])
+    result.stdout.fnmatch_lines(["*is marked 'unit', so it has no database*", "*remove the marker*"])
 
 
 def test_collecting_touches_no_server(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,3 +265,156 @@ def test_asleep_without_the_table(pytester: pytest.Pytester, clean_environment: 
     result = pytester.runpytest_subprocess("-p", "no:randomly")
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*fixture 'session' not found*"])
+
+
+def test_options(embedded_project: Project) -> None:
+    """Pytest's own help has a group of greenroom's; its options override the configuration for one run."""
+    shown = embedded_project.pytest("--help")
+    shown.stdout.fnmatch_lines(["greenroom:", "*--greenroom-engine=ENGINE*", "*--greenroom-keep-failed=N*"])
+    embedded_project.write("tests/test_it.py", "def test_it(session): assert False\n")
+    result = embedded_project.pytest(
+        "tests/test_it.py", "--greenroom-keep-failed=0", "--greenroom-engine=embedded"
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.no_fnmatch_line("*greenroom psql*")
+    wrong = embedded_project.pytest("--greenroom-engine=oracle")
+    assert wrong.ret == 4
+    wrong.stderr.fnmatch_lines(["*engine must be one of auto*"])
+
+
+@pytest.mark.parametrize("by", ["factory", "import"])
+def test_sessions_of_the_projects_own_class(project: Project, by: str) -> None:
+    """`session` and `async_session` have the methods of the class that the project uses, as SQLModel's have `exec`."""
+    folder = {"factory": "shop", "import": "lib/site-packages/shop_sessions"}[by]
+    project.replace(
+        "pyproject.toml",
+        "[tool.pytest.ini_options]",
+        '[tool.pytest.ini_options]\npythonpath = ["lib/site-packages"]',
+    )
+    project.write(f"{folder}/__init__.py", "")
+    project.write(
+        f"{folder}/sessions.py",
+        """
+        from sqlalchemy.ext.asyncio import AsyncSession
+        from sqlalchemy.orm import Session
+
+        class OwnSession(Session):
+            def exec(self, statement):
+                return self.scalars(statement)
+
+        class OwnAsyncSession(AsyncSession):
+            async def exec(self, statement):
+                return await self.scalars(statement)
+        """,
+    )
+    lines = {
+        "factory": """
+    from sqlalchemy.orm import sessionmaker
+    from sqlalchemy.ext.asyncio import async_sessionmaker
+    from shop.sessions import OwnAsyncSession, OwnSession
+    new = sessionmaker(class_=OwnSession)
+    new_async = async_sessionmaker(class_=OwnAsyncSession)
+    """,
+        "import": "\n    from shop_sessions.sessions import OwnSession, OwnAsyncSession\n    ",
+    }[by]
+    project.passes(
+        lines
+        + """
+    from sqlalchemy import text
+
+    def test_it(session, async_session, run):
+        assert session.exec(text("SELECT 1")).all() == [1]
+        assert run(async_session.exec(text("SELECT 1"))).all() == [1]
+        assert async_session.sync_session.expire_on_commit is False
+    """
+    )
+
+
+@pytest.mark.parametrize(
+    ("hosts", "setting", "seen"),
+    [
+        ('["shop.example", "*.shop.example"]', "", "shop.example"),
+        ('["*.shop.example"]', "", "testserver.shop.example"),
+        ('["*"]', "", "testserver"),
+        ('["testserver", "shop.example"]', "", "testserver"),
+        ('["shop.example"]', 'base_url = "https://shop.example"', "shop.example"),
+    ],
+)
+def test_host_that_the_application_allows(project: Project, hosts: str, setting: str, seen: str) -> None:
+    """The client calls a host that `TrustedHostMiddleware` allows, or the one of the setting `base_url`."""
+    project.replace("pyproject.toml", "seed =", f"{setting}\nseed =")
+    project.write(
+        "shop/hosts.py",
+        f"""
+        from fastapi import Request
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+        from shop.main import app
+
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts={hosts})
+
+        @app.get("/host")
+        def host(request: Request) -> str:
+            return request.url.hostname
+        """,
+    )
+    project.replace("pyproject.toml", "shop.main:app", "shop.hosts:app")
+    project.passes(f"def test_it(client):\n    assert client.get('/host').json() == {seen!r}\n")
+
+
+def test_markers_are_the_projects_own(project: Project) -> None:
+    """A project's marker `unit` means nothing to greenroom, unless the setting names it."""
+    project.replace("pyproject.toml", 'unit_marker = "unit"\n', "")
+    project.replace(
+        "pyproject.toml", "[tool.pytest.ini_options]", '[tool.pytest.ini_options]\nmarkers = ["unit"]'
+    )
+    project.passes(
+        "import pytest\n\n@pytest.mark.unit\ndef test_it(client):\n    assert client.get('/customers').json() == []\n"
+    )
+
+
+def test_names_that_the_suite_has_already(project: Project) -> None:
+    """A suite's own fixtures take the place of greenroom's; a folder of new tests gets greenroom's by importing them."""
+    project.write(
+        "tests/conftest.py",
+        """
+        import pytest
+
+        @pytest.fixture
+        def client(): return "the suite's own"
+
+        @pytest.fixture(scope="session")
+        def session(): return "the suite's own"
+        """,
+    )
+    project.write("tests/new/conftest.py", "from greenroom.plugin.fixtures import client, session\n")
+    project.write(
+        "tests/new/test_new.py",
+        """
+        from sqlalchemy import text
+
+        def test_it(client, session, run):
+            client.post("/customers/Ada")
+            assert session.scalar(text("SELECT name FROM customers")) == "Ada"
+        """,
+    )
+    project.write(
+        "tests/test_old.py", 'def test_it(client, session): assert client == session == "the suite\'s own"\n'
+    )
+    project.pytest("tests").assert_outcomes(passed=2)
+
+
+def test_asynchronous_session_without_a_driver(project: Project) -> None:
+    """An application that puts its driver into the URL itself has an `AsyncSession` on an asynchronous one."""
+    project.replace("pyproject.toml", "seed =", 'driver = "postgresql"\nseed =')
+    project.replace(
+        "shop/main.py",
+        'os.environ["DATABASE_URL"]',
+        'os.environ["DATABASE_URL"].replace("://", "+asyncpg://")',
+    )
+    project.passes("""
+        from sqlalchemy import text
+
+        def test_it(run, async_session, client):
+            client.post("/customers/Ada")
+            assert run(async_session.scalar(text("SELECT name FROM customers"))) == "Ada"
+    """)

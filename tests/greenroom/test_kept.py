@@ -46,7 +46,7 @@ def test_failed_test(project: Project) -> None:
         ".greenroom/kept/tests-test_it-test_fails-1-*.sql",
     ])  # fmt: skip
     try:
-        listed = [line.split("KiB  ")[1] for line in project.greenroom("kept").stdout.splitlines()]
+        listed = [line.split("KiB  ")[1] for line in project.command("kept").stdout.splitlines()]
         assert listed == [
             "tests/test_it.py::test_fails[1]",
             "tests/test_it.py::test_fails[2]",
@@ -63,28 +63,28 @@ def test_failed_test(project: Project) -> None:
         assert done.stdout == "0\n"
         for wrong in ("test_fails", "test_passes"):
             done = project.greenroom("psql", wrong)
-            assert done.returncode == 1
+            assert done.returncode == 2
             assert "must name one kept database" in done.stderr
     finally:
-        project.greenroom("down")
+        project.command("down")
     project.pytest("-k", "passes").assert_outcomes(passed=1)
-    assert project.greenroom("kept").stdout == ""
+    assert project.command("kept").stdout == ""
 
 
 def test_count(project: Project) -> None:
     """Three are kept of a run, or as many as the configuration says, which may be none."""
     project.write("tests/test_it.py", TESTS)
     project.pytest("-k", "fails")
-    assert len(project.greenroom("kept").stdout.splitlines()) == 3
+    assert len(project.command("kept").stdout.splitlines()) == 3
     project.replace("pyproject.toml", "seed =", "keep_failed = 1\nseed =")
     project.pytest("-k", "fails")
-    assert len(project.greenroom("kept").stdout.splitlines()) == 1
-    assert project.greenroom("kept", "--drop").returncode == 0
-    assert project.greenroom("kept").stdout == ""
+    assert len(project.command("kept").stdout.splitlines()) == 1
+    assert project.command("kept", "--drop").returncode == 0
+    assert project.command("kept").stdout == ""
     project.replace("pyproject.toml", "keep_failed = 1", "keep_failed = 0")
     result = project.pytest("-k", "fails")
     assert "greenroom psql" not in result.stdout.str()
-    assert project.greenroom("kept").stdout == ""
+    assert project.command("kept").stdout == ""
 
 
 def test_database_that_cannot_be_copied(project: Project) -> None:
@@ -138,4 +138,4 @@ def test_odd_names(project: Project) -> None:
             names.add(done.stdout.strip())
         assert names == {str(number) for number in range(len(ODD))}
     finally:
-        project.greenroom("down")
+        project.command("down")

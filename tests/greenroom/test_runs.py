@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from greenroom import checkout
+from greenroom import runtime
 from greenroom.database.admin import Admin
 from tests.greenroom.conftest import Project, runs
 
@@ -33,7 +33,7 @@ THREE_TESTS = """
 def databases(project: Project) -> list[str]:
     """The names of the databases that runs of the project have on the outer run's server."""
     with Admin(make_url(os.environ["GREENROOM_SERVER_URL"])) as admin:
-        own = checkout.identity(project.root)
+        own = runtime.identity(project.root)
         return [
             database.name
             for database in admin.databases()
@@ -304,12 +304,12 @@ def test_killed_run_with_a_prepared_transaction(project: Project) -> None:
 
 
 def test_template_in_use(project: Project, server_url: str) -> None:
-    """As long as a run lives, its template is neither made anew nor dropped for newer ones: it may clone it again."""
+    """As long as a run lives, its template is neither made again nor dropped for newer ones: it may clone it again."""
     alive = waiting(project)
     try:
         used = project.template()
         forced = project.greenroom("migrate", "--force")
-        assert forced.returncode == 1
+        assert forced.returncode == 2
         assert f"The template {used} is in use by a run" in forced.stderr
         for number in range(5):
             project.write("shop/more.py", f"# {number}\n")
@@ -374,3 +374,37 @@ def test_terminated_run(embedded_project: Project, runtime: Path) -> None:
     output, _ = run.communicate(timeout=30)
     assert run.returncode == 2, output
     assert list(runtime.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n", "2")])
+def test_databases_that_are_not_postgres(project: Project, arguments: tuple[str, ...]) -> None:
+    """An application that is led to SQLite is told so once, with the line and the variable, and in each failed test."""
+    project.write("tests/conftest.py", "import os\n\nos.environ['DATABASE_URL'] = 'sqlite:///elsewhere.db'\n")
+    project.write(
+        "tests/test_it.py",
+        """
+        import os
+        from sqlalchemy import create_engine, text
+
+        def test_it(session):
+            engine = create_engine(os.environ["DATABASE_URL"])
+            with engine.connect() as connection:
+                connection.execute(text("CREATE TABLE notes (id int)"))
+            engine.dispose()
+            assert session.execute(text("SELECT to_regclass('notes')")).scalar()
+
+        def test_another():
+            assert not "for another reason"
+        """,
+    )
+    result = project.pytest("tests/test_it.py", *arguments)
+    result.assert_outcomes(failed=2)
+    assert result.stdout.str().count("greenroom: another database") == 1
+    told = (
+        "These queries went to SQLite *elsewhere.db, and not to this run's Postgres (tests/test_it.py:6: *connect()*). "
+        "Something has set DATABASE_URL to sqlite:…"
+    )
+    result.stdout.fnmatch_lines(["*greenroom: another database*", f"{told}*", f"greenroom: {told}*"])
+    project.replace("pyproject.toml", "seed =", 'other_databases = ["elsewhere.db"]\nseed =')
+    (project.root / "elsewhere.db").unlink(missing_ok=True)
+    assert "These queries" not in project.pytest("tests/test_it.py", *arguments).stdout.str()

@@ -14,7 +14,7 @@ _GROUPS: Final = {"1": "a1", "2": "a2", "3": "a3", "4": "a4", "5": "a5", "client
 
 
 def filled(page: str, results: dict[str, Any]) -> str:
-    """The page with all its tables made anew.
+    """The page with all its tables made again.
 
     Raises:
         ValueError: A table has no place in the page.

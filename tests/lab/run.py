@@ -136,7 +136,7 @@ def versions(environment: Environment) -> str:
 def server() -> Iterator[URL]:
     """The admin URL of a server of the laboratory's own: of a run that is killed, the next one removes it."""
     sweep()
-    running = Embedded.new(ROOT)
+    running = Embedded.new(ROOT, listens=False)
     try:
         running.start(silent)
         yield running.admin

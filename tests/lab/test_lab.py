@@ -40,7 +40,7 @@ def test_each_program_is_recorded() -> None:
 
 
 def test_versions_are_the_locked_ones() -> None:
-    """After `make lock` took newer ones, the page has to be made anew."""
+    """After `make lock` took newer ones, the page has to be made again."""
     for lock, title in (("lab-story", "as the story had it"), ("lab-today", "today")):
         pinned = (ROOT / f"requirements/{lock}.txt").read_text()
         for name, version in re.findall(r", (\S+) ([\w.]+)", RESULTS["versions"][title]):

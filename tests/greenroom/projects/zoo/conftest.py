@@ -97,10 +97,12 @@ def admin(request, engine):
     """A connection as the admin, to look at everything."""
     import psycopg
 
-    from greenroom.plugin.keys import stage_key
+    from greenroom.plugin.stash import worker_key
     from greenroom.urls import conninfo
 
-    with psycopg.connect(conninfo(request.config.stash[stage_key].admin_url), autocommit=True) as connection:
+    with psycopg.connect(
+        conninfo(request.config.stash[worker_key].database.admin_url), autocommit=True
+    ) as connection:
         yield connection
 
 
