@@ -35,7 +35,15 @@ collect_ignore = ["projects"]
 """Their tests are run from there, and not as tests of this repository."""
 
 OURS = ("GREENROOM_", "PYTEST_", "DATABASE_URL", "COV_", "COVERAGE_")
-"""What the environment of the outer run says, which the inner one must not hear."""
+"""How variables begin that the environment of the outer run has, and the inner one must not hear."""
+
+ON_CI = ("CI", "BUILD_NUMBER")
+"""By these pytest knows that it runs in CI, where its summary repeats the whole message of each failure."""
+
+
+def is_ours(name: str) -> bool:
+    """Whether the outer run's environment has this variable for itself."""
+    return name.startswith(OURS) or name in ON_CI
 
 
 _HANDLED = (signal.SIGTERM, signal.SIGHUP)
@@ -145,7 +153,7 @@ def _compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in ("pyproject.toml", "seed.sql", "shop"):
         copy = shutil.copytree if (PROJECTS / "shop" / name).is_dir() else shutil.copy
         copy(PROJECTS / "shop" / name, folder / name)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    kept = {name: value for name, value in os.environ.items() if not is_ours(name)}
     del kept["PYTHONDONTWRITEBYTECODE"]
     (folder / "test_nothing.py").write_text("def test_nothing(): pass\n")
     subprocess.run(
@@ -158,7 +166,7 @@ def _compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the outer run in the environment."""
     for name in os.environ:
-        if name.startswith(OURS):
+        if is_ours(name):
             monkeypatch.delenv(name)
 
 
