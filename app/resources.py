@@ -35,6 +35,7 @@ class Resources:
             client_id="sandbox",
             client_secret=self.security.derive("sandbox client"),
             token_lifetime=settings.sandbox_token_lifetime,
+            public_url=str(settings.public_url) if settings.public_url else None,
         )
         self.engine = create_async_engine(
             settings.async_database_url,
