@@ -23,6 +23,7 @@ SCHEMA_OF = "#/components/schemas/{model}"
 STATUSES: Final[Mapping[type[errors.ServiceError], HTTPStatus]] = {
     errors.Refused: HTTPStatus.BAD_REQUEST,
     errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    errors.TooMany: HTTPStatus.TOO_MANY_REQUESTS,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.InvalidValue: HTTPStatus.UNPROCESSABLE_ENTITY,
