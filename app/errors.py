@@ -5,6 +5,7 @@ A kind of error says what can be done about it; the error itself says what happe
 * ServiceError
   - Refused: InvalidState, AuthorisationRefused
   - Unauthenticated: NotAuthenticated, InvalidAccessToken, InvalidCredentials
+  - TooMany: TooManyAttempts
   - NotFound: NoSuchProvider
   - Conflict: EmailTaken, AliasTaken, NotAvailable, Busy, NotConnected, StaleVersion, NoRefreshToken, TokenExpired,
     AuthorisationLapsed
@@ -21,19 +22,21 @@ class ServiceError(Exception):
 
     Args:
         detail: What happened this time, in words that may be shown to anybody.
+        retry_after: Seconds after which the same may succeed, where that is known.
         members: What a program may want to know besides.
 
     Attributes:
         code: The stable name of the error, for programs.
-        retry_after: Seconds after which the same may succeed, where that is known.
     """
 
     code: ClassVar[str]
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
 
-    def __init__(self, detail: str, **members: Any) -> None:
+    def __init__(self, detail: str, *, retry_after: int | None = None, **members: Any) -> None:
         super().__init__(detail)
         self.detail = detail
+        if retry_after is not None:
+            self.retry_after = retry_after
         self.members = members
 
 
@@ -46,6 +49,10 @@ class Refused(ServiceError):
 
 class Unauthenticated(ServiceError):
     """It is not known who asks."""
+
+
+class TooMany(ServiceError):
+    """Whoever asks has asked too often."""
 
 
 class NotFound(ServiceError):
@@ -87,6 +94,12 @@ class InvalidCredentials(Unauthenticated):
     """The address or the password is wrong, or the account is closed: which one is not told."""
 
     code = "invalid-credentials"
+
+
+class TooManyAttempts(TooMany):
+    """There were too many logins or registrations from one address, or with one e-mail address."""
+
+    code = "too-many-attempts"
 
 
 class EmailTaken(Conflict):

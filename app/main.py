@@ -27,9 +27,13 @@ def create_app(settings: Settings) -> FastAPI:
         title="Financial data providers",
         version="1",
         lifespan=lifespan,
-        # Also for what takes no body: nobody is stopped from sending one.
+        # Also for what takes no body: nobody is stopped from sending one. And whatever asks the database may have to wait
+        # too long for a connection.
         responses=problems.documented(
-            HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY
+            HTTPStatus.BAD_REQUEST,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            HTTPStatus.SERVICE_UNAVAILABLE,
         ),
         redirect_slashes=False,  # it would send the browser to whatever host the request names
     )

@@ -4,6 +4,7 @@ from typing import Final, Self
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
+from app.attempts import Attempts
 from app.audit import AuditedSession
 from app.models import CatalogueEntry
 from app.models.base import encrypt_with
@@ -23,6 +24,7 @@ class Resources:
     Attributes:
         settings: The configuration.
         security: Its keys.
+        attempts: The logins and registrations that it counts.
         sandbox: The pretend provider.
         engine: The connections to the database. None is made before the first is asked for.
         session_factory: Makes the sessions of its requests.
@@ -31,10 +33,12 @@ class Resources:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.security = Security(settings)
+        self.attempts = Attempts(settings)
         self.sandbox = Sandbox(
             client_id="sandbox",
             client_secret=self.security.derive("sandbox client"),
             token_lifetime=settings.sandbox_token_lifetime,
+            public_url=str(settings.public_url) if settings.public_url else None,
         )
         self.engine = create_async_engine(
             settings.async_database_url,

@@ -38,14 +38,19 @@ class _Refusal(Exception):
 class Sandbox:
     """An authorisation server for one client. `app` is the ASGI application, `token_lifetime` is in seconds.
 
+    `public_url` is where browsers reach the process. Without it, that is whatever host a request names.
+
     It is strict: PKCE with S256, codes and refresh tokens that are good for one use, and the end of a whole
     grant when one of them comes a second time.
     """
 
-    def __init__(self, client_id: str, client_secret: str, token_lifetime: int) -> None:
+    def __init__(
+        self, client_id: str, client_secret: str, token_lifetime: int, public_url: str | None = None
+    ) -> None:
         self.client_id = client_id
         self.client_secret = SecretStr(client_secret)
         self._token_lifetime = token_lifetime
+        self._origin = _origin(public_url) if public_url else None
         self._used: dict[str, int] = {}  # codes and refresh tokens, by id, until they expire (epoch seconds)
         self._revoked: dict[str, int] = {}  # grants, by id, until the last of their tokens expires
         self.app = Starlette(
@@ -63,10 +68,7 @@ class Sandbox:
         """GET: approve at once and send the browser back with a code; `&decision=deny` refuses instead."""
         query = request.query_params
         callback = query.get("redirect_uri", "")
-        back = urlsplit(callback)
-        # Only ever back to where the sandbox itself lives: anything else would be an open redirect.
-        trusted = back.scheme in ("http", "https") and back.netloc == request.url.netloc
-        if query.get("client_id") != self.client_id or not trusted:
+        if query.get("client_id") != self.client_id or not self._is_own(callback, request):
             return PlainTextResponse("unknown client_id or redirect_uri", 400)
         if query.get("decision") == "deny":
             answer = {"error": "access_denied"}
@@ -131,6 +133,16 @@ class Sandbox:
             raise _Refusal("invalid_token", 401) from None
         return JSONResponse({"accounts": ACCOUNTS})
 
+    def _is_own(self, callback: str, request: Request) -> bool:
+        # Only ever back to where the sandbox itself lives: anything else would be an open redirect.
+        try:
+            origin = _origin(callback)
+        except ValueError:
+            return False
+        if self._origin is not None:
+            return origin == self._origin
+        return origin[0] in ("http", "https") and origin[1] == request.url.netloc
+
     def _issue(self, kind: str, lifetime: int, **claims: str) -> str:
         payload = {**claims, "aud": kind, "jti": str(uuid4()), "exp": int(time.time()) + lifetime}
         return jwt.encode(payload, self.client_secret.get_secret_value(), "HS256")
@@ -162,6 +174,12 @@ class Sandbox:
         if not hmac.compare_digest(presented, b"Basic " + base64.b64encode(expected)):
             raise _Refusal("invalid_client", 401)
         return dict(parse_qsl((await request.body()).decode("latin-1")))
+
+
+def _origin(url: str) -> tuple[str, str]:
+    """The scheme and the host of a URL. Raises ValueError for what is none."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
 
 
 def _remember(memory: dict[str, int], key: str, expiry: int) -> dict[str, int]:

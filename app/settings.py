@@ -69,6 +69,12 @@ class Settings(BaseSettings):
     argon2_workers: PositiveInt = 4
     argon2_queue: NonNegativeInt = 64
 
+    # Logins and registrations from one client's address, and with one e-mail address: so many at once, and as many again
+    # in each period.
+    attempts_per_address: PositiveInt = 30
+    attempts_per_account: PositiveInt = 10
+    attempts_period: PositiveFloat = 60.0
+
     max_body_size: PositiveInt = (
         64 * 1024
     )  # bytes; the largest that the service expects has some three thousand

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import pytest
 from sqlalchemy.orm import Session
 
+from app.attempts import Attempts
 from app.main import app
 from app.models import CatalogueEntry
 from app.security import Security
@@ -52,8 +53,26 @@ def reconfigure(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> Config
         settings = get_settings()
         monkeypatch.setattr(resources, "settings", settings)
         monkeypatch.setattr(resources, "security", Security(settings))
+        monkeypatch.setattr(resources, "attempts", Attempts(settings))
 
     return reconfigure
+
+
+class Clock:
+    """A clock that stands until it is turned on."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        """The time, in seconds."""
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def no_attempts_yet() -> None:
+    """Have no login or registration of an earlier test count: the application and its memory outlive a test."""
+    attempts: Attempts = app.state.resources.attempts
+    attempts.forget()
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 
-from app.api.dependencies import AppResources, CurrentUser, DatabaseSession
+from app.api.dependencies import AppResources, CurrentUser, DatabaseSession, count_attempt
 from app.api.problems import documented
 from app.api.schemas import AccessToken, Login, Registration, UserRead
 from app.models import User
@@ -18,14 +18,21 @@ router = APIRouter(tags=["users"])
     "/auth/register",
     response_model=UserRead,
     status_code=HTTPStatus.CREATED,
-    responses=documented(HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE),
+    dependencies=[Depends(count_attempt)],
+    responses=documented(HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 async def register(session: DatabaseSession, body: Registration) -> User:
     """Register a new user."""
     return await accounts.register(session, body.email, body.password.get_secret_value(), body.name)
 
 
-@router.post("/auth/login", responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE))
+@router.post(
+    "/auth/login",
+    dependencies=[Depends(count_attempt)],
+    responses=documented(
+        HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE
+    ),
+)
 async def login(
     resources: AppResources, session: DatabaseSession, body: Login, response: Response
 ) -> AccessToken:

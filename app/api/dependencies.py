@@ -20,13 +20,23 @@ from app.services import accounts, authorisation
 from app.services.authorisation import RoundTrip
 
 
-def get_resources(request: Request) -> Resources:
+async def get_resources(request: Request) -> Resources:
     """What the application that the request came to works with."""
     resources: Resources = request.app.state.resources
     return resources
 
 
 AppResources = Annotated[Resources, Depends(get_resources)]
+
+
+async def count_attempt(request: Request, resources: AppResources) -> None:
+    """Count a login or registration by the address that it comes from.
+
+    Behind a proxy this is the proxy's address, unless uvicorn trusts it to tell (FORWARDED_ALLOW_IPS).
+
+    Raises TooManyAttempts.
+    """
+    resources.attempts.count_address(request.client.host if request.client else "")
 
 
 async def get_session(resources: AppResources) -> AsyncIterator[AsyncSession]:
@@ -88,7 +98,7 @@ CurrentRoundTrip = Annotated[RoundTrip, Depends(current_round_trip)]
 PageWindow = Annotated[Window, Depends()]
 
 
-def callback_url(request: Request, resources: AppResources) -> str:
+async def callback_url(request: Request, resources: AppResources) -> str:
     """Where providers send the browser back to: on PUBLIC_URL, else (in development) on the host that was asked."""
     if resources.settings.public_url is None:
         return str(request.url_for("oauth_callback"))

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem documents: every status that is not a success is made here."""
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -9,9 +10,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from starlette.exceptions import HTTPException
 
 from app import errors
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 SCHEMA_OF = "#/components/schemas/{model}"
@@ -19,6 +23,7 @@ SCHEMA_OF = "#/components/schemas/{model}"
 STATUSES: Final[Mapping[type[errors.ServiceError], HTTPStatus]] = {
     errors.Refused: HTTPStatus.BAD_REQUEST,
     errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    errors.TooMany: HTTPStatus.TOO_MANY_REQUESTS,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.InvalidValue: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -61,6 +66,7 @@ def install(app: FastAPI) -> None:
     app.exception_handler(errors.ServiceError)(_on_service_error)
     app.exception_handler(HTTPException)(_on_http_error)
     app.exception_handler(RequestValidationError)(_on_invalid_request)
+    app.exception_handler(NoFreeConnection)(_on_exhausted_pool)
     app.exception_handler(Exception)(_on_crash)
     _add_models(app)
 
@@ -131,6 +137,11 @@ async def _on_service_error(request: Request, error: errors.ServiceError) -> JSO
     return _response(
         request, status_of(error), error.detail, code=error.code, headers=headers, **error.members
     )
+
+
+async def _on_exhausted_pool(request: Request, _error: NoFreeConnection) -> JSONResponse:
+    logger.warning("no connection to the database became free in time")
+    return await _on_service_error(request, errors.Overloaded("The service is busy: try again soon."))
 
 
 async def _on_http_error(request: Request, error: HTTPException) -> JSONResponse:

@@ -16,10 +16,12 @@ from app.resources import Resources
 async def register(session: AsyncSession, email: str, password: str, name: str) -> User:
     """Make a user. The address is kept in its one form.
 
-    Raises EmailTaken, Overloaded.
+    Raises EmailTaken, Overloaded, TooManyAttempts.
     """
-    password_hash = await Resources.of(session).security.hash_password(password)
-    user = User(email=normalised(email), name=name, password_hash=password_hash)
+    resources, email = Resources.of(session), normalised(email)
+    resources.attempts.count_account(email)
+    password_hash = await resources.security.hash_password(password)
+    user = User(email=email, name=name, password_hash=password_hash)
     session.add(user)
     try:
         await session.commit()
@@ -34,15 +36,18 @@ async def register(session: AsyncSession, email: str, password: str, name: str) 
 async def authenticate(session: AsyncSession, email: str, password: str) -> User:
     """The user with this address and password; notes the login.
 
-    Raises Overloaded, and InvalidCredentials: the same for a wrong password, an unknown address and a closed
-    account.
+    Raises Overloaded, TooManyAttempts, and InvalidCredentials: the same for a wrong password, an unknown address and a
+    closed account.
     """
-    security = Resources.of(session).security
-    user = await session.scalar(select(User).where(User.email == normalised(email)))
+    resources, email = Resources.of(session), normalised(email)
+    security = resources.security
+    resources.attempts.count_account(email)
+    user = await session.scalar(select(User).where(User.email == email))
     await session.commit()  # whoever waits for a turn to hash keeps no connection from others meanwhile
     valid = await security.verify_password(password, user.password_hash if user else None)
     if user is None or not valid or not user.is_active:
         raise errors.InvalidCredentials("The e-mail address or the password is wrong.")
+    resources.attempts.succeeded(email)
     if security.needs_rehash(user.password_hash):
         user.password_hash = await security.hash_password(password)
     user.last_login_at = datetime.now(UTC)

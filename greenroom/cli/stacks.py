@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 from typing import Final
 
 import click
@@ -48,7 +51,8 @@ def app() -> None:
 @click.pass_obj
 def up(call: Call, arguments: tuple[str, ...]) -> int:
     """Build and start the stack. Passes arguments on to `docker compose up`."""
-    return _up(_stack(call), arguments, call.console)
+    port = os.environ.get("PORT") or _port(_stack(call))
+    return _up(_stack(call, PORT=port), arguments, call.console)
 
 
 @app.command(context_settings=PASSES)
@@ -91,15 +95,29 @@ _goes_on(
 )
 
 
-def _stack(call: Call) -> Stack:
+def _stack(call: Call, **variables: str) -> Stack:
     if not (call.config.root / APP_FILE).is_file():
         raise ServerError(
             f"There is no {APP_FILE} in {call.config.root}, which defines the application's stack."
         )
     _require_docker()
     return Stack(
-        call.config.root, "app", [APP_FILE], variables={"GREENROOM_USER": user(), **chosen(call.config)}
+        call.config.root,
+        "app",
+        [APP_FILE],
+        variables={"GREENROOM_USER": user(), **chosen(call.config), **variables},
     )
+
+
+def _port(stack: Stack) -> str:
+    """The port on which the application is published, else a free one.
+
+    The engine would choose one, too, but another one each time that it starts the container again.
+    """
+    with contextlib.suppress(DockerError):  # it is not running
+        return stack.compose("port", "app", "8000", seconds=client.QUICK).strip().rpartition(":")[2]
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return str(found.getsockname()[1])
 
 
 def _up(stack: Stack, arguments: tuple[str, ...], console: Console) -> int:

@@ -10,9 +10,9 @@ from starlette.testclient import TestClient
 from app.models import Provider
 from tests.api import helpers
 from tests.factories import connect
-from tests.fixtures import configure, outside, reconfigure, schwab, security
+from tests.fixtures import configure, no_attempts_yet, outside, reconfigure, schwab, security
 
-__all__ = ["configure", "outside", "reconfigure", "schwab", "security"]
+__all__ = ["configure", "no_attempts_yet", "outside", "reconfigure", "schwab", "security"]
 
 
 @pytest.fixture

@@ -13,11 +13,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
+from app.attempts import Attempts
 from app.models import User
 from app.resources import Resources
 from app.security import Purpose, Security
+from app.settings import get_settings
 from tests.api.helpers import PASSWORD, SignUp, assert_problem, log_in, ok, register
-from tests.fixtures import Configure
+from tests.fixtures import Clock, Configure
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 PUBLIC = {
@@ -215,6 +217,72 @@ def test_logins_at_once(
         assert_problem(response, 503, "overloaded")
         assert response.headers["Retry-After"] == "2"
     assert [login.result().status_code for login in logins] == [200, 200]
+
+
+@pytest.fixture
+def clock(app: FastAPI, reconfigure: Configure, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which the application counts: five attempts from an address, and two at an account, in a minute."""
+    reconfigure(ATTEMPTS_PER_ADDRESS="5", ATTEMPTS_PER_ACCOUNT="2", ATTEMPTS_PERIOD="60")
+    clock = Clock()
+    monkeypatch.setattr(app.state.resources, "attempts", Attempts(get_settings(), clock))
+    return clock
+
+
+def test_too_many_logins_at_one_account(
+    make_client: Callable[..., TestClient], clock: Clock, session: Session
+) -> None:
+    """Who guesses at a password is told to wait, from whatever address and in whatever form; later the owner gets in."""
+    clients = [make_client(client=(f"192.0.2.{number}", 50000)) for number in range(4)]
+    register(clients[0], "ada@example.org")
+    clock.now += 60
+    for client in clients[:2]:
+        response = client.post("/api/v1/auth/login", json={"email": "ada@example.org", "password": "wrong"})
+        assert_problem(response, 401, "invalid-credentials")
+
+    credentials = {"email": " ADA@example.org", "password": PASSWORD}
+    response = clients[2].post("/api/v1/auth/login", json=credentials)
+
+    assert_problem(response, 429, "too-many-attempts")
+    assert response.headers["Retry-After"] == "30"
+    assert session.scalars(select(User.last_login_at)).all() == [None]
+    clock.now += 30
+    for _ in range(3):  # and those that succeed do not add up
+        ok(clients[3].post("/api/v1/auth/login", json=credentials))
+
+
+def test_too_many_attempts_from_one_address(
+    make_client: Callable[..., TestClient], clock: Clock, session: Session
+) -> None:
+    """Logins and registrations from an address count together, whatever comes of them; others are not held up."""
+    client, other = (make_client(client=(host, 50000)) for host in ("192.0.2.1", "192.0.2.2"))
+    register(client, "ada@example.org")
+    log_in(client, "ada@example.org")
+    for number in range(3):
+        client.post("/api/v1/auth/login", json={"email": f"{number}@example.org", "password": "wrong"})
+
+    refused = [
+        client.post("/api/v1/auth/login", json={"email": "ada@example.org", "password": PASSWORD}),
+        client.post(
+            "/api/v1/auth/register", json={"email": "new@example.org", "password": PASSWORD, "name": "New"}
+        ),
+    ]
+
+    for response in refused:
+        assert_problem(response, 429, "too-many-attempts")
+        assert response.headers["Retry-After"] == "12"
+    assert session.scalars(select(User.name)).all() == ["Ada"]
+    log_in(other, "ada@example.org")
+    clock.now += 12
+    log_in(client, "ada@example.org")
+
+
+def test_too_many_registrations_of_one_account(client: TestClient, clock: Clock) -> None:
+    """Who tries whether an address is registered is told to wait."""
+    register(client, "ada@example.org")
+    body = {"email": "ada@example.org", "password": PASSWORD, "name": "Ada"}
+
+    assert_problem(client.post("/api/v1/auth/register", json=body), 409, "email-taken")
+    assert_problem(client.post("/api/v1/auth/register", json=body), 429, "too-many-attempts")
 
 
 def test_login_invalid_body(client: TestClient) -> None:

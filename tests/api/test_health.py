@@ -102,10 +102,9 @@ def test_service_recovers_with_its_database(client: TestClient, elsewhere: Engin
     ok(client.get("/health/ready"))
 
 
-def test_ready_with_an_exhausted_pool(
-    app: FastAPI, client: TestClient, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When no connection is free in time, the service is not ready either."""
+@pytest.fixture
+def exhausted_pool(app: FastAPI, client: TestClient, run: Run) -> Iterator[None]:
+    """All connections that the service may have are in use, until the test is over."""
 
     async def take_all(engine: AsyncEngine) -> list[AsyncConnection]:
         size = engine.pool.size() + engine.pool._max_overflow  # type: ignore[attr-defined]
@@ -117,12 +116,30 @@ def test_ready_with_an_exhausted_pool(
 
     resources: Resources = app.state.resources
     connections = run(take_all(resources.engine))
-    before = time.monotonic()
-    try:
-        with monkeypatch.context() as patch:
-            patch.setattr(health, "TIMEOUT", 0.05)
-            assert_problem(client.get("/health/ready"), 503, "database-unavailable")
-        assert time.monotonic() - before < 10  # the pool itself would wait for 30 s
-    finally:
-        run(give_back(connections))
+    yield
+    run(give_back(connections))
     ok(client.get("/health/ready"))
+
+
+def test_ready_with_an_exhausted_pool(
+    client: TestClient, exhausted_pool: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When no connection is free in time, the service is not ready either."""
+    monkeypatch.setattr(health, "TIMEOUT", 0.05)
+    before = time.monotonic()
+
+    assert_problem(client.get("/health/ready"), 503, "database-unavailable")
+
+    assert time.monotonic() - before < 10  # the pool itself would wait for 30 s
+
+
+def test_request_with_an_exhausted_pool(
+    app: FastAPI, client: TestClient, exhausted_pool: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for a connection in vain is told to come again: nothing is wrong, there is only too much of it."""
+    monkeypatch.setattr(app.state.resources.engine.sync_engine.pool, "_timeout", 0.05)
+
+    response = client.post("/api/v1/auth/login", json={"email": "ada@example.org", "password": "x"})
+
+    assert_problem(response, 503, "overloaded")
+    assert response.headers["Retry-After"] == "2"

@@ -5,9 +5,9 @@ from sqlalchemy.orm import Session
 
 from app.models import Provider, User
 from tests import factories
-from tests.fixtures import configure, outside, reconfigure, schwab, security
+from tests.fixtures import configure, no_attempts_yet, outside, reconfigure, schwab, security
 
-__all__ = ["configure", "outside", "reconfigure", "schwab", "security"]
+__all__ = ["configure", "no_attempts_yet", "outside", "reconfigure", "schwab", "security"]
 
 
 @pytest.fixture

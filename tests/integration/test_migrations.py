@@ -291,6 +291,22 @@ def test_addresses_that_differ_in_form_alone(migrations: Migrations) -> None:
     ]
 
 
+def test_addresses_lose_what_does_not_show(migrations: Migrations) -> None:
+    """0011 takes away invisible characters and the root's dot, dates that, and leaves the others as they are."""
+    migrations.upgrade("0010")
+    migrations.execute(
+        "INSERT INTO users (email, name, password_hash, updated_at) VALUES"
+        " (U&'a\\034Fda\\FE0F@example.org.', 'x', 'x', '2025-01-01Z'), ('grace@example.org', 'x', 'x', '2025-01-01Z')"
+    )
+
+    migrations.upgrade("0011")
+
+    assert migrations.rows("SELECT email, updated_at > '2025-01-02Z' FROM users ORDER BY id") == [
+        ("ada@example.org", True),
+        ("grace@example.org", False),
+    ]
+
+
 def test_logging_is_left_alone(migrations: Migrations) -> None:
     """Whoever migrates keeps the loggers, levels and handlers that there were."""
     logger, root = logging.getLogger("some.existing.logger"), logging.getLogger()

@@ -21,10 +21,11 @@ CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest())
 class Bank:
     """A client of a new sandbox, with credentials and a callback of its own."""
 
-    def __init__(self, token_lifetime: int = 60) -> None:
-        self.http = TestClient(Sandbox(CLIENT_ID, CLIENT_SECRET, token_lifetime).app, follow_redirects=False)
+    def __init__(self, token_lifetime: int = 60, public_url: str | None = None) -> None:
+        sandbox = Sandbox(CLIENT_ID, CLIENT_SECRET, token_lifetime, public_url)
+        self.http = TestClient(sandbox.app, follow_redirects=False)
 
-    def authorize(self, **changes: str) -> Response:
+    def authorize(self, *, host: str = "testserver", **changes: str) -> Response:
         """Ask for a code, as a browser does."""
         query = {
             "client_id": CLIENT_ID,
@@ -35,7 +36,7 @@ class Bank:
             "scope": "accounts",
             "state": "the state",
         }
-        return self.http.get("/authorize", params=query | changes)
+        return self.http.get("/authorize", params=query | changes, headers={"Host": host})
 
     def code(self) -> str:
         """A code that was not used yet."""
@@ -113,6 +114,8 @@ def test_authorisation_needs_a_code_flow_with_pkce(bank: Bank, changes: dict[str
         {"redirect_uri": "javascript://testserver/%0aalert(1)"},
         {"redirect_uri": "data://testserver/,x"},
         {"redirect_uri": ""},
+        {"redirect_uri": "http://["},
+        {"redirect_uri": "http://ﬀ／evil.example/"},
     ],
 )
 def test_browser_is_sent_nowhere_else(bank: Bank, changes: dict[str, str]) -> None:
@@ -121,6 +124,26 @@ def test_browser_is_sent_nowhere_else(bank: Bank, changes: dict[str, str]) -> No
 
     assert response.status_code == 400
     assert "Location" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("callback", "host", "trusted"),
+    [
+        ("https://app.example/back", "app.example", True),
+        ("https://app.example/back", "10.0.0.1:8000", True),  # what a proxy in front calls it
+        ("http://app.example/back", "app.example", False),
+        ("https://evil.example/back", "evil.example", False),
+        ("https://app.example:444/back", "app.example:444", False),
+        ("https://app.example@evil.example/back", "app.example", False),
+        ("ftp://app.example/back", "app.example", False),
+    ],
+)
+def test_browser_is_sent_to_the_public_url(callback: str, host: str, trusted: bool) -> None:
+    """Where it is known how browsers reach the process they are sent there and nowhere else, whatever host they name."""
+    response = Bank(public_url="https://app.example/").authorize(host=host, redirect_uri=callback)
+
+    assert response.status_code == (302 if trusted else 400)
+    assert response.headers.get("Location", "").startswith(f"{callback}?") is trusted
 
 
 def test_code_is_traded_for_tokens(bank: Bank) -> None:
