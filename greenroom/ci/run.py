@@ -22,11 +22,10 @@ from greenroom.database import keep_failed
 from greenroom.errors import ReportsError
 from greenroom.output import Console
 from greenroom.record import FOLDER, REPORTS, RunRecord
+from greenroom.signals import INTERRUPTED
 
 _NO_TESTS: Final = 5
 """pytest's exit code if there were no tests."""
-
-_INTERRUPTED: Final = 130
 
 
 def run(
@@ -62,7 +61,7 @@ def run(
             console.say(f"shard {shard} has no tests: there are more shards than tests")
             code = 0
         if child.told and code == 0:
-            code = _INTERRUPTED
+            code = INTERRUPTED
         record = dataclasses.replace(_read(folder), exit_code=code)
         record.save(folder)
         _copy_kept(config, record, folder)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +15,13 @@ from typing import Any, Final
 
 import click
 
-from greenroom import __version__
+from greenroom import __version__, signals
 from greenroom.cli.call import Call
 from greenroom.errors import GreenroomError
 from greenroom.urls import forget_libpq_environment
 
 WRONG: Final = 2
 """The exit code if greenroom could not do its work or was called wrongly. 1 means that something was found: a test failed."""
-
-INTERRUPTED: Final = 130
-"""128 plus the number of SIGINT."""
 
 UNREAD: Final = 141
 """128 plus the number of SIGPIPE: the output's reader has closed the pipe."""
@@ -138,10 +134,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the program's name; by default the process's own.
     """
     call = Call()
-    # What has been started is removed, also when a CI job is cancelled or the terminal is closed (nohup says otherwise).
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
+    # What has been started is removed, also when a CI job is cancelled or the terminal is closed.
+    signals.interrupt()
+    if signals.called_by_make():
+        signals.end_with_caller()
     forget_libpq_environment()
     try:
         code = cli.main(arguments, prog_name="greenroom", standalone_mode=False, obj=call)
@@ -157,5 +153,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG
     except click.Abort:
         call.console.error("interrupted")
-        return INTERRUPTED
+        return signals.INTERRUPTED
     return code if isinstance(code, int) else 0

@@ -13,12 +13,13 @@ from greenroom import hints, run_folder, runtime
 from greenroom.docker import client, images, stack
 from greenroom.docker.client import DockerError
 from greenroom.docker.images import CI_FILE, PATIENT, TEST_FILE, Images
-from greenroom.docker.stack import Stack, uninterrupted
+from greenroom.docker.stack import Stack
 from greenroom.errors import UnavailableError
 from greenroom.output import timed
 from greenroom.record import FOLDER
 from greenroom.servers.address import LOOPBACK
 from greenroom.servers.base import LOG_LINES, Enclosed
+from greenroom.signals import uninterrupted
 
 if TYPE_CHECKING:
     from sqlalchemy import URL

@@ -13,6 +13,7 @@ from greenroom.servers.address import DEFAULT, LOOPBACK
 from greenroom.servers.base import LOG_LINES, Server
 from greenroom.servers.instance import Instance
 from greenroom.servers.programs import choose
+from greenroom.signals import uninterrupted
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -199,9 +200,9 @@ class Embedded(Server):
     def stop(self) -> None:
         """Stop the server and remove all that is in its folder, if it is this run's own."""
         if self._lock is not None:
-            self._instance.remove()
-            runtime.tidy(self._instance.folder.parent)
-            self._lock.close()
+            with uninterrupted(), self._lock:
+                self._instance.remove()
+                runtime.tidy(self._instance.folder.parent)
             self._lock = None
 
     def log(self, lines: int = LOG_LINES) -> str | None:
