@@ -57,7 +57,7 @@ def main() -> None:
     except SystemExit as error:
         print(explained(error, config.root))
         raise
-    result.write_text(json.dumps(notes))
+    result.write_text(json.dumps(notes), encoding="utf-8")
 
 
 class Builder:
