@@ -1,9 +1,9 @@
 # The interface of this checkout. `make help` prints the targets from the comments in this file.
 #
 # Works with GNU make 3.81 (what macOS ships) to 4.x, so nothing here is newer than 3.81, and every recipe line
-# is one command: .SHELLFLAGS came with 3.82, and with one command a line nothing depends on it.
+# is one command. There are no .SHELLFLAGS: with them a shell stands between make and the command, gets make's SIGTERM
+# in its place, and leaves it running.
 SHELL := /bin/sh
-.SHELLFLAGS := -eu -c
 .DEFAULT_GOAL := help
 .SUFFIXES:
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 import signal
 import subprocess
@@ -9,6 +11,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+from greenroom.signals import ENDING, INTERRUPTED, end_with_parent, ignored
 
 GRACE: Final = 60.0
 """Seconds that a program has to end after it was told to. pytest closes its fixtures meanwhile."""
@@ -32,36 +36,71 @@ def run(
 ) -> int:
     """Run a program to its own end. Returns its exit code, 128 and the signal's number if a signal ended it.
 
+    What tells this process to end is passed on. At a terminal the program stays in the foreground, which gets Ctrl-C by
+    itself. Elsewhere it has a group of its own, so that it is told once. If this process is killed, it is told to end, too.
+
     Args:
         command: The program and its arguments.
         environ: Its environment.
-        interrupt: How to end it at Ctrl-C and SIGTERM. Without it, Ctrl-C reaches it by itself, as part of the terminal's
-            foreground, and SIGTERM is passed on.
+        interrupt: How to end it, if not by a signal to itself.
 
     Raises:
         FileNotFoundError: There is no such program.
     """
     timers: list[threading.Timer] = []
+    told = False
+    apart = interrupt is None and not _at_terminal()
     begins(command)
-    with subprocess.Popen(command, env=dict(environ), start_new_session=interrupt is not None) as process:
+    with subprocess.Popen(
+        command,
+        env=dict(environ),
+        start_new_session=interrupt is not None,
+        process_group=0 if apart else None,
+        preexec_fn=end_with_parent(signal.SIGTERM),  # noqa: PLW1509 - it takes no lock
+    ) as process:
 
-        def pass_on(_number: int, _frame: object) -> None:
-            (interrupt or process.terminate)()
-            process.send_signal(signal.SIGCONT)  # one that is stopped hears nothing else
-            timers.append(kill_later(process.kill))
+        def send(number: int) -> None:
+            with contextlib.suppress(ProcessLookupError):
+                if apart:
+                    os.killpg(process.pid, number)
+                else:
+                    process.send_signal(number)
 
-        before = (
-            signal.signal(signal.SIGINT, pass_on if interrupt else signal.SIG_IGN),
-            signal.signal(signal.SIGTERM, pass_on),
-        )
+        def pass_on(number: int, _frame: object) -> None:
+            nonlocal told
+            # A person who presses Ctrl-C again means it; `timeout` says SIGTERM several times and means it once.
+            if told and number != signal.SIGINT:
+                return
+            told = True
+            if interrupt:
+                interrupt()
+            else:
+                send(number)
+            send(signal.SIGCONT)  # one that is stopped hears nothing else
+            timers.append(kill_later(lambda: send(signal.SIGKILL)))
+
+        before = {number: signal.signal(number, pass_on) for number in ENDING if not ignored(number)}
+        if interrupt is None and not apart:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             code = process.wait()
         finally:
-            signal.signal(signal.SIGINT, before[0])
-            signal.signal(signal.SIGTERM, before[1])
+            for number, handler in before.items():
+                signal.signal(number, handler)
             for timer in timers:
                 timer.cancel()
+    if told and code == 0:
+        return INTERRUPTED
     return code if code >= 0 else 128 - code
+
+
+def _at_terminal() -> bool:
+    """Whether there is a terminal that may interrupt this process and its children."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def kill_later(kill: Callable[[], None]) -> threading.Timer:

@@ -73,7 +73,7 @@ class RunRecord:
 
     def save(self, folder: Path) -> None:
         """Write them to `folder`."""
-        (folder / FILE).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        (folder / FILE).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -83,7 +83,7 @@ class RunRecord:
             ReportsError: The file is missing or broken.
         """
         try:
-            values = json.loads((folder / FILE).read_text())
+            values = json.loads((folder / FILE).read_text(encoding="utf-8"))
             tests = tuple(Test(**test) for test in values.pop("tests"))
             return cls(**values, tests=tests)
         except FileNotFoundError:

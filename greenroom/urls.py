@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 def conninfo(url: URL) -> str:
     """`url` as libpq wants it: for psycopg, psql and pg_dump."""
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+    text = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    before, mark, query = text.partition("?")
+    # In a query SQLAlchemy writes a space as +, which libpq takes for one.
+    return before + mark + query.replace("+", "%20")
 
 
 def for_driver(url: URL, driver: str) -> URL:

@@ -116,7 +116,7 @@ class Worker:
             return worker
         chosen, why = servers.choose(config, Server)
         run = _TOKENS.pop() if _TOKENS else secrets.token_hex(4)
-        server = chosen.for_run(config)
+        server = chosen.for_run(config, say)
         worker = cls(config, server, why=why, run=run, worker="main", say=say)
         worker.on_close(partial(_TOKENS.append, run))
         root = str(config.root)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from greenroom.processes import begins, kill_later
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-_PR_SET_PDEATHSIG: Final = 1
-"""From Linux's sys/prctl.h."""
+from greenroom.signals import ENDING, end_with_parent, ignored
 
 
 class Child:
@@ -38,9 +32,8 @@ class Child:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in _SIGNALS:
-            # nohup's wish counts. SIGINT is ignored in a script's background, too, but what CI sends there is meant.
-            if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+        for number in ENDING:
+            if not ignored(number):
                 self._before[number] = signal.signal(number, self._tell)
         return self
 
@@ -64,7 +57,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             pass_fds=files,
             process_group=0,
-            preexec_fn=_end_with_parent(),  # noqa: PLW1509 - there are no threads in this process
+            preexec_fn=end_with_parent(signal.SIGINT),  # noqa: PLW1509 - there are no threads in this process
         ) as process:
             self._process = process
             if self.told:
@@ -92,11 +85,3 @@ class Child:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-
-
-def _end_with_parent() -> Any:
-    """Run first in the child: ask the system to interrupt it when this process is killed. Works on Linux only."""
-    if sys.platform != "linux":
-        return None
-    library = ctypes.CDLL(None)
-    return lambda: library.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)

@@ -38,7 +38,7 @@ def merge(root: Path, console: Console) -> int:
         wrong = _wrong(parts, total)
         whole = RunRecord(tests=tuple(test for part in parts.values() for test in part.tests))
         text = summary.of_shards(parts, whole, total, wrong)
-        (staging.folder / summary.FILE).write_text(text)
+        (staging.folder / summary.FILE).write_text(text, encoding="utf-8")
         names = staging.publish(root / FOLDER)
     if failed := whole.failed:
         console.error(f"{len(failed)} of {len(whole.tests)} tests failed or errored: {FOLDER}/{summary.FILE}")

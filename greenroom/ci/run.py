@@ -15,18 +15,17 @@ from typing import Final
 
 from greenroom.ci import coverage, junit, summary
 from greenroom.ci.child import Child
-from greenroom.ci.shards import DURATIONS, Shard
+from greenroom.ci.shards import DURATIONS, Shard, broken
 from greenroom.ci.staging import Staging
 from greenroom.config import Config
 from greenroom.database import keep_failed
 from greenroom.errors import ReportsError
 from greenroom.output import Console
 from greenroom.record import FOLDER, REPORTS, RunRecord
+from greenroom.signals import INTERRUPTED
 
 _NO_TESTS: Final = 5
 """pytest's exit code if there were no tests."""
-
-_INTERRUPTED: Final = 130
 
 
 def run(
@@ -50,11 +49,15 @@ def run(
         ReportsError: The reports cannot be written.
     """
     os.chdir(config.root)
+    durations = DURATIONS
+    if shard and (why := broken(config.root / DURATIONS)):
+        console.say(f"{DURATIONS} is not used, so the shards may take unequally long: {why}")
+        durations = f"{DURATIONS}.none"
     target = config.root / FOLDER / shard.folder if shard else config.root / FOLDER
     with Staging(config.root) as staging, Child() as child:
         folder = staging.folder
         code = child.run(
-            [sys.executable, "-m", "pytest", *_options(folder, shard), *arguments],
+            [sys.executable, "-m", "pytest", *_options(folder, shard, durations), *arguments],
             environ=os.environ | {"COVERAGE_FILE": str(folder / coverage.DATA), REPORTS: str(folder)},
             files=[staging.lock],
         )
@@ -62,7 +65,7 @@ def run(
             console.say(f"shard {shard} has no tests: there are more shards than tests")
             code = 0
         if child.told and code == 0:
-            code = _INTERRUPTED
+            code = INTERRUPTED
         record = dataclasses.replace(_read(folder), exit_code=code)
         record.save(folder)
         _copy_kept(config, record, folder)
@@ -75,9 +78,15 @@ def run(
     return code
 
 
-def _options(folder: Path, shard: Shard | None) -> list[str]:
+def _options(folder: Path, shard: Shard | None, durations: str) -> list[str]:
     """Return the options that go before the user's own arguments, which override them."""
-    options = [f"--junitxml={folder / junit.FILE}", *junit.OPTIONS, *(shard.options if shard else ())]
+    # Relative to the current folder, since pytest expands variables in a path.
+    folder = folder.relative_to(Path.cwd())
+    options = [
+        f"--junitxml={folder / junit.FILE}",
+        *junit.OPTIONS,
+        *(shard.options(durations) if shard else ()),
+    ]
     if importlib.util.find_spec("pytest_cov") is not None:
         options += coverage.options(folder, shard=shard is not None)
     return options
@@ -106,7 +115,7 @@ def _summarise(folder: Path, record: RunRecord, shard: Shard | None) -> None:
     beside = [name for name in ("postgres.log", "kept") if (folder / name).exists()]
     total = coverage.read(folder, record.fail_under)
     text = summary.of_run(record, total, shard=shard, beside=beside)
-    (folder / summary.FILE).write_text(text)
+    (folder / summary.FILE).write_text(text, encoding="utf-8")
 
 
 def _store(file: Path, record: RunRecord) -> None:
@@ -117,5 +126,5 @@ def _store(file: Path, record: RunRecord) -> None:
     }
     file.parent.mkdir(exist_ok=True)
     part = file.with_suffix(".part")
-    part.write_text(json.dumps(durations, indent=2, sort_keys=True) + "\n")
+    part.write_text(json.dumps(durations, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     part.replace(file)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 import re
 from pathlib import Path
 from typing import Final, Self
@@ -45,16 +47,35 @@ class Shard:
         """The name of its folder in reports/."""
         return f"shard-{self.number}-of-{self.count}"
 
-    @property
-    def options(self) -> list[str]:
-        """The options that make pytest run only this part."""
+    def options(self, durations: str) -> list[str]:
+        """The options that make pytest run only this part.
+
+        Args:
+            durations: The file with the time that each test takes; without it, all take the same.
+        """
         return [
             "-p", "greenroom.ci.order",
             f"--splits={self.count}",
             f"--group={self.number}",
-            f"--durations-path={DURATIONS}",
+            f"--durations-path={durations}",
             "--splitting-algorithm=least_duration",
         ]  # fmt: skip
+
+
+def broken(file: Path) -> str | None:
+    """Why the suite cannot be divided by a file of durations, or None if it can, or if there is no such file."""
+    try:
+        recorded = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return str(error)
+    if not isinstance(recorded, dict):
+        return "it is no object"
+    for test, seconds in recorded.items():
+        if type(seconds) not in {int, float} or not 0 <= seconds < math.inf:
+            return f"{test} takes {seconds!r}, which is no number of seconds"
+    return None
 
 
 def found(reports: Path) -> dict[Shard, Path]:

@@ -13,6 +13,7 @@ from greenroom import run_folder
 from greenroom.errors import ReportsError
 from greenroom.file_lock import locked
 from greenroom.record import FOLDER
+from greenroom.signals import ENDING
 
 NAMES: Final = (
     "summary.md",
@@ -106,7 +107,7 @@ class Staging:
 @contextlib.contextmanager
 def signals_put_off() -> Iterator[None]:
     """Delay signals until the block has ended, which takes a moment."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:

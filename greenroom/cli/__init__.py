@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +15,14 @@ from typing import Any, Final
 
 import click
 
-from greenroom import __version__
+from greenroom import __version__, hints, signals
 from greenroom.cli.call import Call
 from greenroom.errors import GreenroomError
+from greenroom.output import Console
 from greenroom.urls import forget_libpq_environment
 
 WRONG: Final = 2
 """The exit code if greenroom could not do its work or was called wrongly. 1 means that something was found: a test failed."""
-
-INTERRUPTED: Final = 130
-"""128 plus the number of SIGINT."""
 
 UNREAD: Final = 141
 """128 plus the number of SIGPIPE: the output's reader has closed the pipe."""
@@ -138,24 +135,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the program's name; by default the process's own.
     """
     call = Call()
-    # What has been started is removed, also when a CI job is cancelled or the terminal is closed (nohup says otherwise).
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
+    # What has been started is removed, also when a CI job is cancelled or the terminal is closed.
+    signals.interrupt()
+    if signals.called_by_make():
+        signals.end_with_caller()
     forget_libpq_environment()
     try:
         code = cli.main(arguments, prog_name="greenroom", standalone_mode=False, obj=call)
-    except GreenroomError as error:
-        call.console.error(error.message, error.hint)
-        return WRONG
-    except click.UsageError as error:
-        words = error.ctx.command_path if error.ctx else "greenroom"
-        call.console.error(error.format_message(), f"{words} --help")
-        return WRONG
-    except click.ClickException as error:
-        call.console.error(error.format_message())
-        return WRONG
     except click.Abort:
         call.console.error("interrupted")
-        return INTERRUPTED
+        return signals.INTERRUPTED
+    except Exception as error:
+        if not _explained(error, call.console):
+            raise
+        return WRONG
     return code if isinstance(code, int) else 0
+
+
+def _explained(error: Exception, console: Console) -> bool:
+    """Print what an error means. False if it is a fault of greenroom's own, of which the traceback tells more."""
+    if isinstance(error, GreenroomError):
+        console.error(error.message, error.hint)
+    elif isinstance(error, click.UsageError):
+        words = error.ctx.command_path if error.ctx else "greenroom"
+        console.error(error.format_message(), f"{words} --help")
+    elif isinstance(error, click.ClickException):
+        console.error(error.format_message())
+    elif os.environ.get("GREENROOM_TRACEBACK"):
+        return False
+    elif isinstance(error, OSError) and error.strerror:
+        console.error(": ".join(str(part) for part in (error.filename, error.strerror) if part))
+    elif type(error).__name__ == "OperationalError":
+        # Of psycopg or SQLAlchemy, which most commands need not import: a server that has gone away in the middle.
+        console.error(
+            f"The server does not answer any more: {' '.join(str(error).split())}",
+            f"{hints.typed('greenroom logs')}, then: {hints.typed('greenroom up')}",
+        )
+    else:
+        return False
+    return True

@@ -8,6 +8,7 @@ from greenroom import servers
 from greenroom.ci.require import require
 from greenroom.ci.shards import Shard
 from greenroom.cli.call import PASSES, Call, examples, passed
+from greenroom.cli.on_server import explain_killed
 from greenroom.record import FOLDER
 from greenroom.servers.base import Enclosed
 
@@ -46,7 +47,7 @@ def ci(call: Call, shard: Shard | None, store_durations: bool, arguments: tuple[
     kind, why = servers.obtain(config, console.say)
     console.say(f"engine {kind.kind} ({why})")
     if issubclass(kind, Enclosed):
-        return _in_stack(kind.for_ci(config), call, shard)
+        return _in_stack(kind.for_ci(config, console.say), call, shard)
     from greenroom.ci.run import run
 
     return run(config, list(arguments), console, shard=shard, store_durations=store_durations)
@@ -56,9 +57,10 @@ def _in_stack(server: Enclosed, call: Call, shard: Shard | None) -> int:
     """Run the same command in a stack of its own. What the stack alone knows is added to the reports."""
     try:
         code = server.start_and_enter(["greenroom", *call.words], call.console.say)
+        explain_killed(code, server, call.console)
         folder = call.config.root / FOLDER / (shard.folder if shard else "")
         if code and folder.is_dir() and (log := server.log()):
-            (folder / "postgres.log").write_text(log)
+            (folder / "postgres.log").write_text(log, encoding="utf-8")
         return code
     finally:
         server.stop()

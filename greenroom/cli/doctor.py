@@ -142,7 +142,7 @@ def _coverage(config: Config) -> Iterator[Check]:
     if importlib.util.find_spec("coverage") is None:
         return
     run = (
-        tomllib.loads((config.root / "pyproject.toml").read_text())
+        tomllib.loads((config.root / "pyproject.toml").read_text(encoding="utf-8"))
         .get("tool", {})
         .get("coverage", {})
         .get("run", {})
@@ -170,7 +170,7 @@ def _application(config: Config, say: Say) -> Iterator[Check]:
     """Build the schema, and start the application up with a database of its own: what a run does before its first test."""
     try:
         kind, _why = servers.choose(config, Postgres)
-        server = kind.for_run(config)
+        server = kind.for_run(config, say)
     except GreenroomError:
         return  # the check of the engine says why
     if not isinstance(server, Server):

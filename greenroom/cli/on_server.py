@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, Final, ParamSpec
 
 from greenroom import hints, servers
 from greenroom.cli.call import Call
@@ -12,6 +12,9 @@ from greenroom.config import Config
 from greenroom.errors import ServerError
 from greenroom.output import Console
 from greenroom.servers.base import Enclosed, Postgres, Server
+
+KILLED: Final = 137
+"""128 plus the number of SIGKILL."""
 
 P = ParamSpec("P")
 
@@ -33,7 +36,7 @@ def on_server(
             words = ["greenroom", *call.words]
             if starts:
                 kind, _why = servers.obtain(call.config, call.console.say)
-                server = kind.for_run(call.config)
+                server = kind.for_run(call.config, call.console.say)
             else:
                 server = server_that_runs(call.config)
                 server.fits(call.config)
@@ -50,11 +53,21 @@ def on_server(
 def entered(server: Enclosed, command: list[str], console: Console) -> int:
     """Run a command in a run's stack, which is started before and gone afterwards unless it was up."""
     try:
-        if server.running():
-            return server.enter(command)
-        return server.start_and_enter(command, console.say)
+        code = server.enter(command) if server.running() else server.start_and_enter(command, console.say)
+        explain_killed(code, server, console)
+        return code
     finally:
         server.stop()
+
+
+def explain_killed(code: int, server: Enclosed, console: Console) -> None:
+    """Say what it means if a command's container was killed: Docker itself says nothing of it."""
+    if code == KILLED:
+        console.error(
+            f"The container of the command was killed ({server.where}; exit code {KILLED}): by docker kill or docker rm -f, "
+            "or because its memory ran out.",
+            "docker events --since 10m --filter event=oom --filter event=kill tells which",
+        )
 
 
 def server_that_runs(config: Config) -> Postgres:

@@ -31,9 +31,21 @@ def up(call: Call) -> int:
     if isinstance(server, Enclosed):
         migrate = ["greenroom", "migrate"]
         return server.enter(migrate) if running else server.start_and_enter(migrate, console.say)
-    if not running:
-        server.start(console.say)
     assert isinstance(server, Server)
+    try:
+        if not running:
+            server.start(console.say)
+        name = _migrated(config, server, console)
+    except KeyboardInterrupt:
+        if not running:
+            server.remove(console.say)
+        raise
+    console.say(f"ready: {server.where}, template {name}")
+    return 0
+
+
+def _migrated(config: Config, server: Server, console: Console) -> str:
+    """Sweep the server's databases, and build all templates that are missing. Returns the name of the main one."""
     from greenroom.database import template
     from greenroom.database.admin import Admin
 
@@ -43,8 +55,7 @@ def up(call: Call) -> int:
     name = template.ensure(config, server, console.say)
     for each in config.databases.values():
         template.ensure(each, server, console.say)
-    console.say(f"ready: {server.where}, template {name}")
-    return 0
+    return name
 
 
 @click.command

@@ -30,6 +30,6 @@ def test(call: Call, arguments: tuple[str, ...]) -> int:
     kind, why = servers.obtain(call.config, call.console.say)
     call.console.say(f"engine {kind.kind} ({why})")
     if issubclass(kind, Enclosed):
-        return entered(kind.for_run(call.config), ["pytest", *arguments], call.console)
+        return entered(kind.for_run(call.config, call.console.say), ["pytest", *arguments], call.console)
     os.chdir(call.config.root)
     return run([sys.executable, "-m", "pytest", *arguments], os.environ)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
+
+import psycopg
 
 from greenroom import runtime
 from greenroom.connection import CONNECT
@@ -77,7 +80,9 @@ class Clone:
         # The run is over: a server that does not answer now keeps it no longer than this.
         self._admin.answer = CONNECT
         if not self._disposable:
-            self._admin.drop(self.name)
+            # One that has ended is no longer this run's to clean up. If it is there again, the next run does it.
+            with contextlib.suppress(psycopg.OperationalError):
+                self._admin.drop(self.name)
         self._admin.close()
 
     def _create(self) -> None:

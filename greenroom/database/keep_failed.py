@@ -68,7 +68,7 @@ def keep(config: Config, url: URL, test: str) -> Path:
     target = path_for(config, test)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Nothing in there is to be committed, and a project need not know of it.
-    (folder(config).parent / ".gitignore").write_text("*\n")
+    (folder(config).parent / ".gitignore").write_text("*\n", encoding="utf-8")
     with tempfile.TemporaryDirectory() as scratch:
         archive, contents = Path(scratch, "archive"), Path(scratch, "contents")
         _run(
@@ -77,7 +77,7 @@ def keep(config: Config, url: URL, test: str) -> Path:
         )  # fmt: skip
         # Greenroom's own triggers are on the application's tables, and not in its schema.
         listed = _run(url, "pg_restore", "--list", str(archive)).splitlines()
-        contents.write_text("\n".join(line for line in listed if not _OURS.search(line)))
+        contents.write_text("\n".join(line for line in listed if not _OURS.search(line)), encoding="utf-8")
         text = _run(url, "pg_restore", "--no-owner", f"--use-list={contents}", "--file=-", str(archive))
     target.write_text(f"{_TITLE}{test}\n{text}", encoding="utf-8")
     return target
@@ -94,7 +94,7 @@ def kept(config: Config) -> dict[str, Path]:
     files = sorted(folder(config).glob("*.sql"), key=lambda file: file.stat().st_mtime)
     found = {}
     for file in files:
-        with file.open() as lines:
+        with file.open(encoding="utf-8", errors="replace") as lines:
             found[next(lines).strip().removeprefix(_TITLE)] = file
     return found
 

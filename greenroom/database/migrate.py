@@ -75,7 +75,7 @@ def run(config: Config, server: Server, url: URL, application: URL) -> list[str]
                 f"{indented(done.stdout)}".rstrip(),
                 hint="a migration must not call sys.exit()",
             )
-        notes: list[str] = json.loads(result.read_text())
+        notes: list[str] = json.loads(result.read_text(encoding="utf-8"))
         return notes
 
 

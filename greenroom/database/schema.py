@@ -26,6 +26,7 @@ from greenroom.errors import GreenroomError, TemplateError
 from greenroom.guard import Guard
 from greenroom.places import explained
 from greenroom.processes import run
+from greenroom.signals import end_with_caller
 
 if TYPE_CHECKING:
     import psycopg
@@ -39,6 +40,7 @@ RESULT_VARIABLE: Final = "GREENROOM_MIGRATE_RESULT"
 
 def main() -> None:
     """Build the schema in the database that the environment names."""
+    end_with_caller()
     config = find(Path(sys.argv[1]))
     config = config.databases.get(os.environ.pop(DATABASE_VARIABLE), config)
     url, application = make_url(os.environ.pop(URL_VARIABLE)), make_url(os.environ.pop(APPLICATION_VARIABLE))
@@ -55,7 +57,7 @@ def main() -> None:
     except SystemExit as error:
         print(explained(error, config.root))
         raise
-    result.write_text(json.dumps(notes))
+    result.write_text(json.dumps(notes), encoding="utf-8")
 
 
 class Builder:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from greenroom import hints, runtime
-from greenroom.database import template
+from greenroom import runtime
+from greenroom.database import lost, template
 from greenroom.database.admin import Admin
 from greenroom.database.clone import Clone, name_for
 from greenroom.errors import GreenroomError, LeftoverError, RewindError, ServerError
@@ -189,10 +189,7 @@ class WorkerDatabase:
                 if self._server.running()
                 else "The server has ended in the middle of the run"
             )
-            raise ServerError(
-                f"{what} ({self._server.where}): {' '.join(str(error).split())}.",
-                hint=hints.typed("greenroom up"),
-            ) from None
+            raise lost.explained(self._server, what, error) from None
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[URL]:

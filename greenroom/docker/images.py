@@ -107,7 +107,7 @@ class Images:
                 self.build(say)
         except DockerError as error:
             self._failure.parent.mkdir(parents=True, exist_ok=True)
-            self._failure.write_text(json.dumps({"images": missing, "why": error.message}))
+            self._failure.write_text(json.dumps({"images": missing, "why": error.message}), encoding="utf-8")
             raise
         self._failure.unlink(missing_ok=True)
 
@@ -127,7 +127,7 @@ class Images:
         """Return why the images were not available a short time ago, if that still counts, or None."""
         try:
             age = time.time() - self._failure.stat().st_mtime
-            told = json.loads(self._failure.read_text())
+            told = json.loads(self._failure.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         # A clock that was put back makes it a failure of the future, which would be believed until then.

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import secrets
-import signal
 import sys
 import threading
 import time
@@ -279,20 +278,6 @@ def projects(label: str) -> dict[str, str]:
         with contextlib.suppress(DockerError):
             lines.append(f"{tag}\t{ask('image', 'inspect', '--format', template, f'{CI_IMAGE}:{tag}')}")
     return {project: value for project, _tab, value in (line.partition("\t") for line in lines)}
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Ignore a second Ctrl-C during a clean-up, which takes a second or two and would otherwise stay incomplete."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _filters(*filters: str) -> list[str]:

@@ -50,5 +50,7 @@ def files(project: Path, runs: str) -> dict[Path, str]:
     if not re.search(rf"(?m)^-?include\s+.*{re.escape(NAME)}", text):
         wanted[makefile] = text + ("" if text.endswith("\n") else "\n") + f"\ninclude {NAME}\n"
     return {
-        path: content for path, content in wanted.items() if not path.is_file() or path.read_text() != content
+        path: content
+        for path, content in wanted.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != content
     }

@@ -117,7 +117,8 @@ def _older(repository: Repository, folders: list[Path]) -> list[str]:
         for path in sorted(folder.glob("*")):
             if path.name in {"uv.lock", "poetry.lock", "pdm.lock"}:
                 pins = re.findall(
-                    r'name = "([^"]+)"\nversion = "([^"]+)"', repository.text(path) or path.read_text()
+                    r'name = "([^"]+)"\nversion = "([^"]+)"',
+                    repository.text(path) or path.read_text(encoding="utf-8"),
                 )
             elif re.match(r".*requirements.*\.txt$", path.name):
                 pins = re.findall(r"(?m)^([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)", repository.text(path))

@@ -103,7 +103,7 @@ def attempt(root: Path, settings: Settings, python: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file, before = Path(folder, "tried.toml"), Path(folder, BEFORE)
         if settings.schemas:
-            before.write_text(settings.before)
+            before.write_text(settings.before, encoding="utf-8")
             named = [str(before) if each == BEFORE else each for each in settings.table["before"]]
             settings = settings.changed("before", named, "")
         file.write_text(table(settings), encoding="utf-8")

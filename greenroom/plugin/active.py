@@ -21,9 +21,12 @@ from greenroom.plugin.rewinding import Rewinding
 from greenroom.plugin.stash import worker_key
 from greenroom.plugin.summary import Summary
 from greenroom.record import INSIDE
+from greenroom.signals import ENDING
 from greenroom.worker import Worker
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from greenroom.config import Config
     from greenroom.output import Say
 
@@ -36,9 +39,9 @@ def begin(pytest_config: pytest.Config, config: Config) -> None:
         if path not in sys.path:
             sys.path.insert(0, path)
             worker.on_close(partial(_remove, sys.path, path))
-    _interrupt_on_termination(worker)
     pytest_config.stash[worker_key] = worker
     pytest_config.add_cleanup(worker.close)
+    pytest_config.pluginmanager.register(Ending(worker), "greenroom-ending")
     pytest_config.pluginmanager.register(Hooks(worker), "greenroom-hooks")
     pytest_config.pluginmanager.register(Rewinding(worker), "greenroom-rewinding")
     pytest_config.pluginmanager.register(Keeping(worker), "greenroom-keeping")
@@ -50,17 +53,35 @@ def begin(pytest_config: pytest.Config, config: Config) -> None:
     reporting.register(pytest_config, worker)
 
 
-def _interrupt_on_termination(worker: Worker) -> None:
-    """Treat SIGTERM like Ctrl-C: `timeout`, a cancelled CI job and an IDE's stop button send it.
+class Ending:
+    """Treats the signals that end a process like Ctrl-C: without that, its server would stay until the next run.
 
-    Otherwise its server would stay until the next run.
+    `timeout`, a cancelled CI job, a closed terminal and an IDE's stop button send them, to this process or its whole group.
+    SIGINT itself is left to Python, which others replace, and to pytest.
+
+    Args:
+        worker: This process.
     """
-    if (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    ):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        worker.on_close(partial(signal.signal, signal.SIGTERM, signal.SIG_DFL))
+
+    def __init__(self, worker: Worker) -> None:
+        self._told = False
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in ENDING:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._end)
+                worker.on_close(partial(signal.signal, number, signal.SIG_DFL))
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        # A second one would break off the end of the first.
+        if not self._told:
+            self._told = True
+            raise KeyboardInterrupt
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self) -> None:
+        """Ctrl-C, and whatever else has ended the run, was heard."""
+        self._told = True
 
 
 def _remove(path: list[str], entry: str) -> None:

@@ -80,7 +80,7 @@ class Reporting:
         )
         record.save(self._folder)
         if record.failed and (log := worker.server.log()):
-            (self._folder / "postgres.log").write_text(log)
+            (self._folder / "postgres.log").write_text(log, encoding="utf-8")
 
 
 def _tests(phases: list[pytest.TestReport]) -> Iterator[Test]:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import random
 import secrets
 import socket
 import sys
-import tempfile
 from pathlib import Path
 from typing import Final, Self
 
+from greenroom import own_files
 from greenroom.errors import ServerError
 
 LOOPBACK: Final = "127.0.0.1"
@@ -51,17 +50,13 @@ class Address:
     def of(cls, folder: Path) -> Self | None:
         """The address of the server in a folder, or None where none was chosen yet."""
         try:
-            return cls(**json.loads((folder / _FILE).read_text()))
+            return cls(**json.loads(own_files.read(folder / _FILE) or b"null"))
         except (OSError, ValueError, TypeError):
             return None
 
     def save(self, folder: Path) -> None:
         """Write it down in the server's folder, for this user's eyes only."""
-        # Made as 0600, not changed to it later, and never through a link.
-        descriptor, part = tempfile.mkstemp(dir=folder)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(dataclasses.asdict(self), file)
-        Path(part).replace(folder / _FILE)
+        own_files.write(folder / _FILE, json.dumps(dataclasses.asdict(self)).encode())
 
 
 def on_socket() -> Address:

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
+from greenroom.output import silent
+
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
@@ -77,13 +79,18 @@ class Postgres(ABC):
 
     @classmethod
     @abstractmethod
-    def for_run(cls, config: Config) -> Self:
-        """Return the server for one test run: the checkout's, if `up` has started it, or one that ends with the run."""
+    def for_run(cls, config: Config, say: Say = silent) -> Self:
+        """Return the server for one test run: the checkout's, if `up` has started it, or one that ends with the run.
+
+        Args:
+            config: The project.
+            say: Takes the word that something of another run could not be removed.
+        """
 
     @classmethod
-    def for_ci(cls, config: Config) -> Self:
+    def for_ci(cls, config: Config, say: Say = silent) -> Self:
         """Return the server for one run in CI."""
-        return cls.for_run(config)
+        return cls.for_run(config, say)
 
     @classmethod
     @abstractmethod

@@ -13,12 +13,13 @@ from greenroom import hints, run_folder, runtime
 from greenroom.docker import client, images, stack
 from greenroom.docker.client import DockerError
 from greenroom.docker.images import CI_FILE, PATIENT, TEST_FILE, Images
-from greenroom.docker.stack import Stack, uninterrupted
-from greenroom.errors import UnavailableError
-from greenroom.output import timed
+from greenroom.docker.stack import Stack
+from greenroom.errors import GreenroomError, UnavailableError
+from greenroom.output import silent, timed
 from greenroom.record import FOLDER
 from greenroom.servers.address import LOOPBACK
 from greenroom.servers.base import LOG_LINES, Enclosed
+from greenroom.signals import uninterrupted
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -105,18 +106,18 @@ class Docker(Enclosed):
             raise UnavailableError(error.message, hint=error.hint) from None
 
     @classmethod
-    def for_run(cls, config: Config) -> Self:
+    def for_run(cls, config: Config, say: Say = silent) -> Self:
         """Return the checkout's stack if it is running, or a new one."""
         kept = cls.for_checkout(config)
         if kept.running():
             return kept
-        sweep()
+        sweep(say)
         return cls(config, run_folder.new(runtime.folder(config.root)))
 
     @classmethod
-    def for_ci(cls, config: Config) -> Self:
+    def for_ci(cls, config: Config, say: Say = silent) -> Self:
         """Return a new stack, with the sources in its image."""
-        sweep()
+        sweep(say)
         return cls(config, run_folder.new(runtime.folder(config.root)), ci=True)
 
     @classmethod
@@ -204,7 +205,7 @@ class Docker(Enclosed):
 
     def remove(self, say: Say) -> bool:
         """Remove the checkout's stack, and everything left behind by killed runs."""
-        swept = sweep()
+        swept = sweep(say)
         for project in swept:
             say(f"removed {project}, left behind by a killed run")
         found = self._stack.remove()
@@ -221,30 +222,45 @@ class Docker(Enclosed):
         return self._stack.output("tests", command)
 
 
-def sweep() -> list[str]:
+def sweep(say: Say = silent) -> list[str]:
     """Remove the stacks of killed runs and of deleted checkouts. Returns their projects.
 
-    Only those of this user's own: each names the file that its owner holds locked.
+    Only those of this user's own: each names the file that its owner holds locked. What cannot be removed is no reason for
+    not running: it is said, and the next sweep tries again.
     """
     swept = []
-    for project, named in stack.projects("greenroom.run_folder").items():
-        if not named:
-            continue
-        folder = Path(named)
-        with contextlib.ExitStack() as ended:
-            if (folder / run_folder.FILE).exists():
-                lock = run_folder.take(folder)
-                if lock is None:
-                    continue
-                ended.enter_context(lock)
-            if stack.remove(project):
+    dead = [
+        *((project, folder, True) for project, folder in stack.projects("greenroom.run_folder").items()),
+        *((project, folder, False) for project, folder in stack.projects("greenroom.checkout").items()),
+    ]
+    for project, named, of_run in dead:
+        try:
+            if named and (
+                _remove_run(project, Path(named)) if of_run else _remove_gone(project, Path(named))
+            ):
                 swept.append(project)
-            shutil.rmtree(folder, ignore_errors=True)
-            runtime.tidy(folder.parent)
-    for project, folder_of_checkout in stack.projects("greenroom.checkout").items():
-        if folder_of_checkout and not Path(folder_of_checkout).exists() and stack.remove(project):
-            swept.append(project)
+        except (GreenroomError, OSError) as error:
+            say(f"{project}, left behind by a killed run, could not be removed: {error}")
     return swept
+
+
+def _remove_run(project: str, folder: Path) -> bool:
+    """Remove a run's stack, unless the run is alive."""
+    with contextlib.ExitStack() as ended:
+        if (folder / run_folder.FILE).exists():
+            lock = run_folder.take(folder)
+            if lock is None:
+                return False
+            ended.enter_context(lock)
+        found = stack.remove(project)
+        shutil.rmtree(folder, ignore_errors=True)
+        runtime.tidy(folder.parent)
+    return found
+
+
+def _remove_gone(project: str, checkout: Path) -> bool:
+    """Remove a stack whose checkout is gone."""
+    return not checkout.exists() and stack.remove(project)
 
 
 def user() -> str:

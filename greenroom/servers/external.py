@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from greenroom import hints
 from greenroom.errors import ServerError
+from greenroom.output import silent
 from greenroom.servers import trust
 from greenroom.servers.base import Server
 from greenroom.urls import redacted
@@ -63,7 +64,7 @@ class External(Server):
         return cls.why_not(config) is None
 
     @classmethod
-    def for_run(cls, config: Config) -> Self:
+    def for_run(cls, config: Config, say: Say = silent) -> Self:  # noqa: ARG003 - it removes nothing
         """Return the server that the environment names."""
         return cls(config)
 

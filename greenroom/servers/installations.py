@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal, Self
 
+from greenroom import own_files
 from greenroom.errors import ServerError
 
 OLDEST: Final = 14
@@ -69,13 +70,13 @@ class Installation:
     def save(self, folder: Path) -> None:
         """Write it down in a server's folder, for whoever stops that server."""
         text = json.dumps(dataclasses.asdict(self), default=str)
-        (folder / _FILE).write_text(text)
+        own_files.write(folder / _FILE, text.encode())
 
     @classmethod
     def of(cls, folder: Path) -> Self | None:
         """The one that the server in a folder was started with, or None where none was written down, or it is gone."""
         try:
-            said = json.loads((folder / _FILE).read_text())
+            said = json.loads(own_files.read(folder / _FILE) or b"null")
             paths = {name: Path(said[name]) for name in ("bin", "share", "lib")}
             found = cls(said["origin"], said["major"], **paths)
         except (OSError, ValueError, TypeError, KeyError):

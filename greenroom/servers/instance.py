@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import ctypes
 import os
-import pwd
+import secrets
 import shutil
+import signal
 import socket
-import subprocess
-import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 
-from greenroom import runtime
+from greenroom import own_files, runtime
 from greenroom.errors import ServerError
-from greenroom.file_lock import locked
-from greenroom.output import Say, timed
-from greenroom.places import indented
-from greenroom.processes import captured
+from greenroom.file_lock import WAIT, locked
+from greenroom.output import Say, silent, timed
 from greenroom.servers import installations, modules
 from greenroom.servers.address import DEFAULT, LOOPBACK, Address, on_socket, reserve
 from greenroom.servers.installations import Installation
 from greenroom.servers.programs import choose
+from greenroom.servers.tools import START_TIMEOUT, Tools, listed, owner, quoted
 
 SUPERUSER: Final = "postgres"
-
-START_TIMEOUT: Final = 30
-"""Seconds for initdb and for the start. Both take well under one."""
 
 SETTINGS: Final = {
     # Nobody needs the data after a crash.
@@ -74,6 +69,9 @@ _MODULES: Final = "modules"
 
 _LONGEST_PORT: Final = 65535
 
+GONE: Final = "gone"
+"""How the name of a server's folder begins that is being removed."""
+
 
 class Instance:
     """A server in `folder`, with the socket in it. Creating this object starts nothing.
@@ -92,7 +90,7 @@ class Instance:
         self._log = folder / "postgres.log"
         self._lock = folder / "start.lock"
         self._reserved: socket.socket | None = None
-        runtime.socket_path(folder, _LONGEST_PORT)
+        runtime.socket_path(self._data, _LONGEST_PORT)
 
     @property
     def address(self) -> Address:
@@ -113,8 +111,13 @@ class Instance:
         address.save(self.folder)
 
     @property
+    def socket_folder(self) -> Path:
+        """Where its socket is: in its data, the one folder that the server itself may write to."""
+        return self._data
+
+    @property
     def _socket(self) -> Path:
-        return runtime.socket_path(self.folder, self.address.port)
+        return runtime.socket_path(self._data, self.address.port)
 
     def answers(self) -> bool:
         """Return whether something listens on the socket."""
@@ -129,19 +132,19 @@ class Instance:
     def pid(self) -> int | None:
         """The process of this very data directory, or None where there is none."""
         try:
-            pid = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
-            # After a crash the number may belong to another process by now.
-            return pid if str(self._data) in psutil.Process(pid).cmdline() else None
+            content = own_files.read(self._data / "postmaster.pid", owner=self._data.lstat().st_uid)
+            pid = int((content or b"").split(b"\n", 1)[0])
+            # After a crash the number may belong to another process by now. A server's own folder is its data.
+            return pid if self._data.samefile(psutil.Process(pid).cwd()) else None
         except (OSError, ValueError, psutil.Error):
             return None
 
     def log(self, lines: int) -> str | None:
         """Return the last lines of the server's log, or None if it has never been started."""
-        try:
-            with self._log.open(errors="replace") as file:
-                return "".join(collections.deque(file, maxlen=lines))
-        except FileNotFoundError:
+        content = own_files.read(self._log, owner=owner())
+        if content is None:
             return None
+        return "".join(content.decode(errors="replace").splitlines(keepends=True)[-lines:])
 
     def start(self, say: Say, *, listens: bool = True, fresh: bool = False) -> None:
         """Initialise the data directory and start the server, unless it runs already.
@@ -152,38 +155,59 @@ class Instance:
             fresh: Choose the address now, since nobody has kept the last one free.
 
         Raises:
+            HangError: Another process has been starting or stopping it for too long.
             ServerError: It did not get ready in time, with the end of its log.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.folder.chmod(0o700)
-        with locked(self._lock, say=say):
-            if self.answers():
+        while True:
+            with contextlib.ExitStack() as stack:
+                try:
+                    runtime.make(self.folder)
+                    stack.enter_context(locked(self._lock, say=say, private=True))
+                except FileNotFoundError:
+                    continue  # another process has just removed it
+                if not self.answers():
+                    self._start(say, listens=listens, fresh=fresh)
                 return
-            if fresh:
-                self.choose_address(listens=listens)
-            address = self.address
-            tools = _Tools(self.folder, self.installation)
-            tools.installation.save(self.folder)
-            if (self._data / "postmaster.pid").exists() and self.pid is None:
-                # It was killed. Postgres would refuse to start where a container's first process leaves the dead one
-                # as a zombie, and nothing in here is worth a recovery.
-                say("the server was killed; starting a new one")
-                self._clear()
-            if not (self._data / "PG_VERSION").exists():
-                with timed(say, "initialising a data directory", "initialised"):
-                    self._initialise(tools)
-            with timed(say, f"starting Postgres in {self.folder}", "ready"):
-                settings = SETTINGS | {"listen_addresses": LOOPBACK if address.listens else ""}
-                settings |= self._versions(tools.installation)
-                options = " ".join(f"-c {name}={_quoted(value)}" for name, value in settings.items())
-                tools.run(
-                    "pg_ctl", "start", "-D", self._data, "-l", self._log, "-w", "-t", START_TIMEOUT, "-s",
-                    "-o", f"-k {_quoted(str(self.folder))} -p {address.port} {options}",
-                    log=self._log,
-                )  # fmt: skip
-            if self._reserved is not None:
-                self._reserved.close()
-                self._reserved = None
+
+    def _start(self, say: Say, *, listens: bool, fresh: bool) -> None:
+        if fresh:
+            self.choose_address(listens=listens)
+        tools = Tools(self.folder, self.installation)
+        tools.installation.save(self.folder)
+        if (self._data / "postmaster.pid").exists() and self.pid is None:
+            # It was killed. Postgres would refuse to start where a container's first process leaves the dead one
+            # as a zombie, and nothing in here is worth a recovery.
+            say("the server was killed; starting a new one")
+            self._clear()
+        there = (self._data / "PG_VERSION").exists()
+        if not there:
+            self._initialise(tools, say)
+        try:
+            self._run(tools, say)
+        except ServerError as error:
+            if not there:
+                raise
+            say(f"the data of the last server cannot be used ({_cause(error.message)}); starting a new one")
+            self._stop()
+            self._clear()
+            self._initialise(tools, say)
+            self._run(tools, say)
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
+
+    def _run(self, tools: Tools, say: Say) -> None:
+        address = self.address
+        with timed(say, f"starting Postgres in {self.folder}", "ready"):
+            settings = SETTINGS | {"listen_addresses": LOOPBACK if address.listens else ""}
+            settings |= self._versions(tools.installation)
+            options = " ".join(f"-c {name}={quoted(value)}" for name, value in settings.items())
+            tools.own(self._log)
+            tools.run(
+                "pg_ctl", "start", "-D", tools.word(self._data), "-l", tools.word(self._log), "-w", "-t", START_TIMEOUT, "-s",
+                "-o", f"-k {quoted(listed(self._data))} -p {address.port} {options}",
+                log=self._log,
+            )  # fmt: skip
 
     @property
     def installation(self) -> Installation:
@@ -213,109 +237,81 @@ class Instance:
             self.provide(modules.own())
         return settings
 
-    def _initialise(self, tools: _Tools) -> None:
+    def _initialise(self, tools: Tools, say: Say) -> None:
         # Left by an initdb that was killed.
         shutil.rmtree(self._data, ignore_errors=True)
-        tools.run(
-            "initdb", "-D", self._data, "-U", SUPERUSER,
-            "--auth=trust",
-            "--no-sync", "--no-instructions",
-            "--encoding=UTF8", *installations.locale(tools.installation.major),
-        )  # fmt: skip
-        (self._data / "pg_hba.conf").write_text(_ACCESS)
+        tools.own(self._data)
+        with timed(say, "initialising a data directory", "initialised"):
+            tools.run(
+                "initdb", "-D", tools.word(self._data), "-U", SUPERUSER,
+                # Only this user can open the socket. Everybody on this machine can reach the loopback.
+                "--auth-local=trust", "--auth-host=scram-sha-256",
+                "--no-sync", "--no-instructions",
+                "--encoding=UTF8", *installations.locale(tools.installation.major),
+            )  # fmt: skip
 
-    def remove(self) -> bool:
-        """Stop the server if it is running, and remove its folder. Returns whether there was anything."""
+    def remove(self, say: Say = silent, *, seconds: float = WAIT) -> bool:
+        """Stop the server if it is running, and remove its folder. Returns whether there was anything.
+
+        Args:
+            say: Takes the word that something waits.
+            seconds: How long to wait for another process that starts or stops it.
+
+        Raises:
+            HangError: Another process has been starting or stopping it for longer.
+            ServerError: It cannot be stopped.
+        """
         if not self.folder.exists() or (self.pid is None and self.answers()):
             # The latter runs where its process cannot be seen, such as in a container that shares this memory.
             return False
-        with contextlib.suppress(FileNotFoundError), locked(self._lock):
-            self._stop()
-            self._clear()
-            shutil.rmtree(self.folder)
-            return True
-        # Somebody else has just removed it.
-        return False
+        gone = self.folder.with_name(f"{GONE}-{secrets.token_hex(4)}")
+        try:
+            with locked(self._lock, say=say, seconds=seconds, private=True):
+                self._stop()
+                self._clear()
+                # In one step: another process may make the folder again at once.
+                self.folder.rename(gone)
+        except FileNotFoundError:
+            return False  # somebody else has just removed it
+        shutil.rmtree(gone)
+        return True
 
     def _stop(self) -> None:
-        """Stop the process: with a fast shutdown, then an immediate one, then SIGKILL. Each step has a time limit."""
-        tools = None
-        for mode, seconds in (("fast", 10), ("immediate", 5)):
-            if self.pid is None:
+        """Stop the process: with a fast shutdown, then an immediate one, then SIGKILL. Each step has a time limit.
+
+        Raises:
+            ServerError: It is still there.
+        """
+        for number, seconds in ((signal.SIGINT, 10), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
+            if (pid := self.pid) is None:
                 return
             with contextlib.suppress(psutil.Error):
-                psutil.Process(self.pid).resume()  # one that is stopped hears nothing else
-            tools = tools or _Tools(self.folder, self.installation)
-            with contextlib.suppress(ServerError):
-                tools.run("pg_ctl", "stop", "-D", self._data, "-m", mode, "-w", "-t", seconds, "-s")
-        if (pid := self.pid) is not None:
-            with contextlib.suppress(psutil.Error):
-                process = psutil.Process(pid)
-                processes = [process, *process.children(recursive=True)]
+                server = psutil.Process(pid)
+                processes = [server, *server.children(recursive=True)]
+                for each in processes if number == signal.SIGKILL else [server]:
+                    with contextlib.suppress(psutil.Error):
+                        each.send_signal(number)
                 for each in processes:
-                    each.kill()
-                psutil.wait_procs(processes, timeout=5)
+                    with contextlib.suppress(psutil.Error):
+                        each.resume()  # one that is stopped hears nothing else
+                end = time.monotonic() + seconds
+                while not _ended(server) and time.monotonic() < end:
+                    time.sleep(0.01)  # it is not this process's child, which could be waited for
+        if (pid := self.pid) is not None:
+            raise ServerError(
+                f"The process {pid} of the server in {self.folder} does not end, not even by SIGKILL.",
+                hint=f"ps -o pid,stat,wchan,args {pid} shows what it waits for",
+            )
 
     def _clear(self) -> None:
         """Remove the data and the socket of a server that has ended, and the shared memory that a killed one has left."""
         with contextlib.suppress(OSError, ValueError, IndexError):
             # The last but one line: the key and the id of its System V segment.
-            segment = int((self._data / "postmaster.pid").read_text().splitlines()[6].split()[1])
-            ctypes.CDLL(None).shmctl(segment, 0, None)  # 0 is IPC_RMID, on Linux and on macOS
+            content = own_files.read(self._data / "postmaster.pid", owner=owner()) or b""
+            segment = int(content.splitlines()[6].split()[1])
+            if os.geteuid() != 0 or _segments().get(segment) == owner():
+                ctypes.CDLL(None).shmctl(segment, 0, None)  # 0 is IPC_RMID, on Linux and on macOS
         shutil.rmtree(self._data, ignore_errors=True)
-        for name in (self._socket, f"{self._socket}.lock"):
-            Path(name).unlink(missing_ok=True)
-
-
-_ACCESS: Final = f"""\
-# Only this user can open the socket. Everybody on this machine can reach the loopback, and nobody else.
-local all all trust
-host all all {LOOPBACK}/32 scram-sha-256
-"""
-
-
-class _Tools:
-    """Run PostgreSQL's programs as a user that they accept: they refuse to run as root."""
-
-    def __init__(self, folder: Path, chosen: Installation) -> None:
-        self._user: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            account = _unprivileged()
-            self._user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-            os.chown(folder, account.pw_uid, account.pw_gid)
-        if chosen.archive or (os.geteuid() == 0 and chosen.package and not _open_to_all(chosen.bin)):
-            chosen = installations.unpacked(chosen, folder / "programs")
-        self.installation = chosen
-
-    def run(self, program: str, *arguments: object, log: Path | None = None) -> None:
-        """Run `program` to its end.
-
-        Raises:
-            ServerError: It failed, with the end of what it said and of `log`.
-        """
-        try:
-            # A file, not a pipe: the server inherits it and would keep a pipe open for as long as it runs.
-            with tempfile.TemporaryFile("w+") as out:
-                done = captured(
-                    [str(self.installation.bin / program), *map(str, arguments)],
-                    {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
-                    seconds=START_TIMEOUT + 10,
-                    cwd=Path("/"),  # a folder that the other user may be in
-                    merged=True,
-                    stdout=out,
-                    **self._user,
-                )
-                out.seek(0)
-                said = out.read()
-        except (OSError, subprocess.SubprocessError) as error:
-            raise ServerError(f"{program} could not be run: {error}.", hint="greenroom doctor") from None
-        if done.returncode:
-            if log and log.exists():
-                said += log.read_text(errors="replace")
-            raise ServerError(
-                f"{program} failed with exit code {done.returncode}:\n{indented(said, last=12)}",
-                hint="greenroom doctor",
-            )
 
 
 def program(name: str) -> str | None:
@@ -326,20 +322,26 @@ def program(name: str) -> str | None:
     return None
 
 
-def _unprivileged() -> pwd.struct_passwd:
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name)
-    raise ServerError(
-        "Postgres refuses to run as root, and this machine has neither a user 'postgres' nor 'nobody'.",
-        hint="run as an ordinary user",
-    )
+def _ended(process: psutil.Process) -> bool:
+    """Whether a process is gone, or a zombie, which a container's first process may not clear away."""
+    try:
+        return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
-def _open_to_all(path: Path) -> bool:
-    """Return whether any user may read `path`: not, for example, below root's home."""
-    return all(folder.stat().st_mode & 0o001 for folder in (path.resolve(), *path.resolve().parents))
+def _segments() -> dict[int, int]:
+    """System V's segments of shared memory, each with the user who has made it."""
+    try:
+        lines = Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return {}
+    return {int(words[1]): int(words[9]) for words in map(str.split, lines[1:])}
 
 
-def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "'\\''") + "'"
+def _cause(said: str) -> str:
+    """The line with which a server gives up."""
+    for word in ("PANIC: ", "FATAL: "):
+        if found := [line for line in said.splitlines() if word in line]:
+            return found[-1].partition(word)[2].strip()
+    return said.strip().splitlines()[-1].strip()

@@ -46,7 +46,7 @@ def is_ours(name: str) -> bool:
     return name.startswith(OURS) or name in ON_CI
 
 
-_HANDLED = (signal.SIGTERM, signal.SIGHUP)
+_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """The signals that the command line handles."""
 
 

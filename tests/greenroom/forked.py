@@ -49,7 +49,7 @@ with socket.socket(socket.AF_UNIX) as own:
     own.sendall(data)
     answers = own.makefile("r")
     copy = int(answers.readline() or 0)
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(each, lambda number, frame: os.kill(copy, number))
     code = int(answers.readline() or 70)
 if code < 0:

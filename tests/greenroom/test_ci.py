@@ -500,6 +500,27 @@ class TestShards:
         assert project.command("ci", "--store-durations").returncode == 1
         assert not (project.root / "tests/durations.json").exists()
 
+    @pytest.mark.parametrize(
+        ("content", "why"),
+        [
+            ("{", "Expecting property name"),
+            ("", "Expecting value"),
+            ("[1, 2]", "it is no object"),
+            ('{"tests/test_a.py::test_it[0]": "long"}', "takes 'long', which is no number of seconds"),
+            ('{"tests/test_a.py::test_it[0]": NaN}', "takes nan, which is no number of seconds"),
+            ("\udcff", "'utf-8' codec can't decode"),
+        ],
+    )
+    def test_broken_durations(self, shuffled: Project, content: str, why: str) -> None:
+        """Durations that cannot be read are said, and the shards are cut as if there were none."""
+        file = shuffled.write("tests/durations.json", "")
+        file.write_bytes(content.encode("utf-8", "surrogateescape"))
+        done = shuffled.greenroom("ci", "--shard", "1/2")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "tests/durations.json is not used" in done.stderr
+        assert why in done.stderr
+        assert len(cases_in(shuffled.root / "reports/shard-1-of-2")) == 6
+
     @pytest.mark.parametrize("wrong", ["2", "0/2", "3/2", "1/0", "01/2", "1/2/3", "a/b", ""])
     def test_wrong_shard(self, project: Project, wrong: str) -> None:
         """What is no shard is refused with exit code 2 before anything runs, and named."""

@@ -41,8 +41,8 @@ def test_up_status_down(embedded_project: Project, runtime: Path) -> None:
     postmaster = int(next(runtime.glob("*/*/up/data/postmaster.pid")).read_text().split()[0])
     folder = next(runtime.glob("*/*/up"))
     port = facts["server"].pop("port")
-    assert facts["server"] == {"socket": str(folder), "host": "127.0.0.1", "pid": postmaster}
-    assert (folder / f".s.PGSQL.{port}").exists()
+    assert facts["server"] == {"socket": str(folder / "data"), "host": "127.0.0.1", "pid": postmaster}
+    assert (folder / f"data/.s.PGSQL.{port}").exists()
     assert [(database["kind"], database["in_use"]) for database in facts["databases"]] == [
         ("template", False)
     ]

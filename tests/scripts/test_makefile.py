@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import time
 
 import pytest
 
@@ -195,6 +196,24 @@ class TestTests:
         """What needs Python lets the bootstrap look first."""
         result = project.run("make", "-n", target, "m=x")
         assert result.stdout.splitlines()[0] == "scripts/bootstrap"
+
+    @pytest.mark.parametrize("target", ["test", "ci-test", "test-up", "test-down"])
+    def test_terminated(self, project: Checkout, target: str) -> None:
+        """SIGTERM to make alone arrives at greenroom: no shell stands between the two."""
+        project.program(
+            project.root / ".venv/bin/greenroom",
+            'trap \'echo told >>"$log"; exit 3\' TERM\necho began >>"$log"\nwhile :; do sleep 0.1; done\n',
+        )
+        with subprocess.Popen(
+            ["make", target, "PYTEST_ARGS=-k 'a or b'"], cwd=project.root, env=project.environment()
+        ) as make:
+            end = time.monotonic() + 30
+            while "began" not in project.log.read_text():
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            make.terminate()
+            assert make.wait(30) != 0
+        assert project.calls()[-1] == "told"
 
     def test_bootstrap_fails(self, project: Checkout) -> None:
         """Without a whole .venv nothing is run."""
