@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from greenroom.plugin.stash import worker_key
 from greenroom.typing import RecordQueries
 from greenroom.watch.n_plus_one import RepeatedQueriesWarning, repeated_queries
-from greenroom.watch.queries import Queries, compared
+from greenroom.watch.queries import Queries, compared, over_budget
 
 if TYPE_CHECKING:
     from greenroom.worker import Worker
@@ -55,6 +55,7 @@ class WatchHooks:
             "lazy_loads(setting): 'allow' or 'fail' the application's lazy loads in this test",
             "n_plus_one(setting): 'off', 'warn' or 'fail' if a request repeats a query in this test",
             "leftover_tasks(setting): 'fail', 'warn', 'cancel' or 'ignore' tasks that go on after this test",
+            "max_queries(n): fail if the application sends more than n queries in this test",
         ):
             config.addinivalue_line("markers", marker)
 
@@ -69,6 +70,12 @@ class WatchHooks:
                         f"greenroom: the marker {name} takes one of {', '.join(map(repr, settings))}. "
                         f"Found: {', '.join(map(repr, marker.args)) or 'nothing'} ({item.nodeid})."
                     )
+            budget = item.get_closest_marker("max_queries")
+            if budget is not None and not _is_number(*budget.args):
+                raise pytest.UsageError(
+                    "greenroom: the marker max_queries takes a number from 0 on. "
+                    f"Found: {', '.join(map(repr, budget.args)) or 'nothing'} ({item.nodeid})."
+                )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -83,8 +90,12 @@ class WatchHooks:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Fail the test if anything was found while it ran."""
-        return (yield from self._reported(item, "call"))
+        """Fail the test if anything was found while it ran, or if it sent more queries than its marker allows."""
+        marker = item.get_closest_marker("max_queries")
+        if marker is None:
+            return (yield from self._reported(item, "call"))
+        with self._watch.scopes.recorded(Queries()) as sent:
+            return (yield from self._reported(item, "call", lambda: over_budget(sent, marker.args[0])))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -95,16 +106,19 @@ class WatchHooks:
         """List the queries in the message of an assertion that compares their count."""
         return compared(op, left, right)
 
-    def _reported(self, item: pytest.Item, phase: str) -> Generator[None, object, object]:
+    def _reported(
+        self, item: pytest.Item, phase: str, more: Callable[[], str] = str
+    ) -> Generator[None, object, object]:
         __tracebackhide__ = True
         try:
             result = yield
         except BaseException as error:
             # The test fails anyhow, and why is not ours to say; but this may be the reason.
-            for finding in [*self._watch.findings.take(error), *self._repeated()]:
+            for finding in filter(None, [*self._watch.findings.take(error), *self._repeated(), more()]):
                 item.add_report_section(phase, "greenroom", str(finding))
             raise
-        texts = [*map(str, self._watch.findings.take()), *self._hidden(), *self._repeated()]
+        found = [*map(str, self._watch.findings.take()), *self._hidden(), *self._repeated(), more()]
+        texts = list(filter(None, found))
         if texts:
             pytest.fail("greenroom: " + "\n\ngreenroom: ".join(texts), pytrace=False)
         return result
@@ -134,3 +148,8 @@ def setting(item: pytest.Item, name: str) -> str | None:
     """What a test's marker says, if it has one."""
     marker = item.get_closest_marker(name)
     return marker.args[0] if marker else None
+
+
+def _is_number(*arguments: object) -> bool:
+    """Whether these are one number, and not a negative one."""
+    return len(arguments) == 1 and type(arguments[0]) is int and arguments[0] >= 0

@@ -399,3 +399,70 @@ def test_holders(counting: Project) -> None:
                 assert (holder.line.where, holder.task, holder.ended) == ("tests/test_it.py:41", "", False)
         """
     )
+
+
+def test_max_queries(counting: Project) -> None:
+    """A test that sends more queries than its marker allows fails with them, those of a line together."""
+    counting.write(
+        "tests/test_it.py",
+        TESTS
+        + """
+pytestmark = [pytest.mark.n_plus_one("off"), pytest.mark.max_queries(2)]
+
+@pytest.fixture
+def before(client):
+    client.get("/looped")
+
+@pytest.mark.max_queries(4)
+def test_too_many(client):
+    client.get("/run-sync")
+    client.get("/one")
+
+@pytest.mark.max_queries(5)
+def test_enough(client):
+    client.get("/run-sync")
+
+def test_of_the_module(before, client, session, run, async_session):
+    for _ in range(3):
+        session.query(Customer).count()
+    client.get("/one")
+    run(shop.more.names(async_session))
+
+def test_run(run, async_session):
+    for _ in range(3):
+        run(shop.more.names(async_session))
+
+def test_fails_anyhow(client):
+    client.get("/run-sync")
+    assert False
+""",
+    )
+    result = counting.pytest("tests/test_it.py", "-p", "no:randomly")
+    result.assert_outcomes(passed=2, failed=3)
+    result.stdout.fnmatch_lines([
+        "*_ test_too_many _*",
+        "greenroom: The application sent 6 queries. @pytest.mark.max_queries(4) allows 4.",
+        "shop/more.py:13: return *len(customer.orders)* (5)",
+        "    1 × SELECT customers.id*",
+        "    4 × SELECT orders.id*(Customer.orders)",
+        "shop/more.py:53: return await session.scalar(select(Customer.name).where(Customer.name == \"Ada\")) (1)",
+        "    1 × SELECT customers.name*",
+        "*_ test_run _*",
+        "greenroom: The application sent 3 queries. *",
+        "*_ test_fails_anyhow _*",
+        "E *assert False",
+        "The application sent 5 queries. *",
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", ["", "-1", "True", "'3'", "1, 2"])
+def test_max_queries_without_a_number(counting: Project, arguments: str) -> None:
+    """The marker refuses what is no number, before any test runs."""
+    counting.write(
+        "tests/test_it.py",
+        f"import pytest\n@pytest.mark.max_queries({arguments})\ndef test_it(client): pass\n",
+    )
+    result = counting.pytest("tests/test_it.py")
+    assert result.ret == 4
+    shown = f"Found: {arguments or 'nothing'} (tests/test_it.py::test_it)."
+    assert f"greenroom: the marker max_queries takes a number from 0 on. {shown}" in result.stderr.str()
