@@ -10,10 +10,12 @@ import pytest
 
 from greenroom.plugin.stash import worker_key
 from greenroom.typing import RecordQueries
-from greenroom.watch.n_plus_one import RepeatedQueriesWarning, repeated_queries
+from greenroom.watch import lazy_loads
+from greenroom.watch.n_plus_one import RepeatedQueriesWarning, explained, repeated_queries
 from greenroom.watch.queries import Queries, compared, over_budget
 
 if TYPE_CHECKING:
+    from greenroom.diagnosis.frames import Line
     from greenroom.worker import Worker
 
 _MARKERS: Final = {
@@ -132,12 +134,23 @@ class WatchHooks:
             return []
         from greenroom.explain import LOADS, explain_caught, report_caught
 
-        return [report_caught([found]) for found in explain_caught(caught) if found[1].section in LOADS]
+        return [
+            report_caught([found])
+            for found in explain_caught(caught)
+            if found[1].section in LOADS and not self._is_known(found[0].lines, found[1].title)
+        ]
+
+    def _is_known(self, lines: list[Line], title: str) -> bool:
+        known = self._watch.known
+        return known.note([known.found(lazy_loads.KIND, lines, title, self._watch.current.test)])
 
     def _repeated(self) -> list[str]:
+        current, known = self._watch.current, self._watch.known
+        outcome = "warned" if current.n_plus_one == "warn" else "failed"
         found = repeated_queries(self._watch.scopes.take(), self._threshold)
-        texts = [explanation.render() for explanation in found]
-        if texts and self._watch.current.n_plus_one == "warn":
+        new = [each for each in found if not known.note(each.places(known, current.test), outcome)]
+        texts = [explanation.render() for explanation in explained(new)]
+        if texts and current.n_plus_one == "warn":
             for text in texts:
                 warnings.warn(text, RepeatedQueriesWarning, stacklevel=2)
             return []

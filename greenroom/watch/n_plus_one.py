@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from greenroom.diagnosis import fixes
@@ -12,8 +13,13 @@ from greenroom.watch.causes import NO_LINE
 
 if TYPE_CHECKING:
     from greenroom.diagnosis.attributes import Read
+    from greenroom.record import Found
+    from greenroom.watch.known import Known
     from greenroom.watch.queries import Query
     from greenroom.watch.scopes import Scope
+
+
+KIND: Final = "n_plus_one"
 
 
 class RepeatedQueriesWarning(UserWarning):
@@ -25,26 +31,78 @@ _LIMIT: Final = re.compile(
 )
 
 
-def repeated_queries(scopes: Iterable[Scope], threshold: int) -> list[Explanation]:
-    """Explain the queries that repeat, one explanation for each attribute or line.
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Queries of one request that should have been one.
 
-    Two requests of a test that do the same are told once, by the one that does it most often.
+    Attributes:
+        key: What is the same for all of them: an attribute, or a text and lines.
+        scope: The request.
+        queries: They.
+    """
+
+    key: object
+    scope: Scope
+    queries: list[Query]
+
+    @property
+    def title(self) -> str:
+        """What was found, in half a line."""
+        times, read = len(self.queries), self.queries[0].cause.read
+        if read is None:
+            return f"{self.scope.name} sent the same query {times} times (N+1)"
+        return f"{self.scope.name} loaded `{read.name}` {times} times, with a query each (N+1)"
+
+    def places(self, known: Known, test: str) -> list[Found]:
+        """It as a finding for each line that it came from.
+
+        Args:
+            known: Makes findings.
+            test: The node ID of the test.
+        """
+        causes = [query.cause for query in self.queries]
+        first = list({cause.line: cause for cause in causes}.values())
+        return [
+            known.found(
+                KIND,
+                cause.lines,
+                self.title,
+                test,
+                attribute=cause.read.name if cause.read else "",
+                loop=cause.read is None,
+            )
+            for cause in first
+        ]
+
+
+def repeated_queries(scopes: Iterable[Scope], threshold: int) -> list[Repeated]:
+    """The queries that repeat, for each request by attribute or line.
 
     Args:
         scopes: The requests of a test.
         threshold: From how many on it is a pattern.
     """
-    found: dict[object, tuple[Scope, list[Query]]] = {}
+    found = []
     for scope in scopes:
         groups: dict[object, list[Query]] = {}
         for query in scope.queries or ():
             key = _key(query)
             if key is not None:
                 groups.setdefault(key, []).append(query)
-        for key, queries in groups.items():
-            if len(queries) >= threshold and len(queries) > len(found.get(key, (None, []))[1]):
-                found[key] = (scope, queries)
-    return [_explanation(scope, queries) for scope, queries in found.values()]
+        found += [Repeated(key, scope, each) for key, each in groups.items() if len(each) >= threshold]
+    return found
+
+
+def explained(repeated: Iterable[Repeated]) -> list[Explanation]:
+    """Explain them, one explanation for each attribute or line.
+
+    Two requests of a test that do the same are told once, by the one that does it most often.
+    """
+    most: dict[object, Repeated] = {}
+    for each in repeated:
+        if each.key not in most or len(each.queries) > len(most[each.key].queries):
+            most[each.key] = each
+    return list(map(_explanation, most.values()))
 
 
 def _key(query: Query) -> object:
@@ -80,20 +138,18 @@ def _is_batch(query: Query) -> bool:
     return str(limit) != "1"
 
 
-def _explanation(scope: Scope, queries: list[Query]) -> Explanation:
-    first, times = queries[0], len(queries)
-    read = first.cause.read
+def _explanation(repeated: Repeated) -> Explanation:
+    queries = repeated.queries
+    read = queries[0].cause.read
     if read is None:
-        title = f"{scope.name} sent the same query {times} times (N+1)"
         fix = (
             "ask once for all of them, before the loop:",
             "await session.scalars(select(Model).where(Model.id.in_(ids)))",
         )
     else:
-        title = f"{scope.name} loaded `{read.name}` {times} times, with a query each (N+1)"
         fix = _fix(read)
     return Explanation(
-        title,
+        repeated.title,
         "" if read is None or read.why == "relationship" else f"It was {read.condition}.",
         "A query for each object: few in a test, and thousands in production, where there are more of them.",
         [fix, ("or, where it is meant, allow it in this test:", '@pytest.mark.n_plus_one("off")')],
