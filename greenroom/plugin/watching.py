@@ -49,6 +49,7 @@ class WatchHooks:
         self._watch = worker.watch
         self._unit = worker.config.unit_marker
         self._threshold = worker.config.n_plus_one_threshold
+        self._writes = worker.config.n_plus_one_writes
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -147,7 +148,7 @@ class WatchHooks:
     def _repeated(self) -> list[str]:
         current, known = self._watch.current, self._watch.known
         outcome = "warned" if current.n_plus_one == "warn" else "failed"
-        found = repeated_queries(self._watch.scopes.take(), self._threshold)
+        found = repeated_queries(self._watch.scopes.take(), self._threshold, writes=self._writes)
         new = [each for each in found if not known.note(each.places(known, current.test), outcome)]
         texts = [explanation.render() for explanation in explained(new)]
         if texts and current.n_plus_one == "warn":

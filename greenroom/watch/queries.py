@@ -24,11 +24,14 @@ class Query:
         statement: Its text, as the driver got it.
         parameters: Its parameters, as the driver got them; not shown anywhere, since they may be secrets.
         cause: What led to it.
+        transaction: The number of the transaction that it is sent in; None if it may repeat there: it has many rows, or a
+            savepoint of its own.
     """
 
     statement: str
     parameters: Any = field(repr=False)
     cause: Cause
+    transaction: int | None = field(default=None, repr=False)
 
     @property
     def attribute(self) -> str:

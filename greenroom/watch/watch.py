@@ -84,7 +84,10 @@ class Watch:
 
         def send(client: TestClient, request: Any, **options: Any) -> Any:
             __tracebackhide__ = True
-            with self.scope(f"{request.method} {request.url.path}"):
+            socket = request.url.scheme in ("ws", "wss")
+            name = f"{'WebSocket' if socket else request.method} {request.url.path}"
+            # Each message of a WebSocket may be a request of its own.
+            with self.scopes.scope(name, repeats=not socket):
                 return stock(client, request, **options)
 
         self._undo.callback(patch(send=send))
