@@ -91,6 +91,8 @@ class Config:
         lazy_loads: `allow` or `fail` the application's lazy loads.
         n_plus_one: `off`, `warn` or `fail` if one request repeats a query.
         n_plus_one_threshold: How many equal queries are reported.
+        n_plus_one_writes: Report statements that write row by row, too.
+        known_findings: The file with the lazy loads and repeated queries that are accepted.
         leftover_tasks: `fail` or `warn` if a task of a test goes on after it; `cancel` it quietly, or `ignore` it.
         task_timeout: Seconds that such a task may take to end by itself.
         timeout: Seconds that a test waits for the application or its database before it fails; 0 for no limit.
@@ -140,6 +142,8 @@ class Config:
     lazy_loads: str = "allow"
     n_plus_one: str = "off"
     n_plus_one_threshold: int = 3
+    n_plus_one_writes: bool = False
+    known_findings: str = "tests/known_findings.json"
     leftover_tasks: str = "fail"
     task_timeout: int = 1
     timeout: int = 60

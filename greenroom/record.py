@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -20,6 +21,8 @@ REPORTS: Final = "GREENROOM_REPORTS"
 
 INSIDE: Final = "GREENROOM_INSIDE"
 """The environment variable that names the engine in whose stack this process runs: to it, the server is just one there."""
+
+_OUTCOMES: Final = ("failed", "warned", "known")
 
 Outcome = Literal["passed", "failed", "error", "skipped"]
 
@@ -44,6 +47,62 @@ class Test:
 
 
 @dataclasses.dataclass(frozen=True)
+class Found:
+    """What the watch has found at a place of the project's code.
+
+    Attributes:
+        kind: The setting that it was found by, such as `n_plus_one`.
+        file: The file, relative to the project's folder; empty if no line of the project's own has led to it.
+        function: The function.
+        line: The text of the line.
+        attribute: The attribute of a model that was read there, such as `Customer.orders`; empty if it was none.
+        via: The functions that led there, where the line alone does not say what was found.
+        number: The line's number now.
+        title: What was found, in half a line.
+        test: The node ID of a test in which it was found.
+        tests: In how many it was found.
+        outcome: What became of the test: `failed`, `warned`, or nothing since it is `known`.
+    """
+
+    kind: str
+    file: str
+    function: str
+    line: str
+    attribute: str
+    via: str = ""
+    number: int = 0
+    title: str = ""
+    test: str = ""
+    tests: int = 1
+    outcome: str = "failed"
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What says that it is the same, also when lines above it are edited."""
+        return self.kind, self.file, self.function, self.line, self.attribute, self.via
+
+    @property
+    def where(self) -> str:
+        """`file:line`, or what there is in the place of it."""
+        number = f":{self.number}" if self.number else ""
+        return f"{self.file}{number}" if self.file else self.attribute
+
+
+def together(findings: Iterable[Found]) -> tuple[Found, ...]:
+    """Findings, each once, with the number of tests; those in most tests first."""
+    found: dict[tuple[str, ...], Found] = {}
+    for each in findings:
+        before = found.get(each.key)
+        if before is None:
+            found[each.key] = each
+        else:
+            # One that fails a test is not known in another.
+            worse = min(before, each, key=lambda one: _OUTCOMES.index(one.outcome))
+            found[each.key] = dataclasses.replace(worse, tests=before.tests + each.tests)
+    return tuple(sorted(found.values(), key=lambda one: (-one.tests, one.key)))
+
+
+@dataclasses.dataclass(frozen=True)
 class RunRecord:
     """One run.
 
@@ -53,6 +112,7 @@ class RunRecord:
         exit_code: pytest's.
         seconds: How long the run took, if pytest has come to its end.
         tests: What became of each test.
+        findings: What the watch has found, each once.
     """
 
     engine: str | None = None
@@ -60,6 +120,7 @@ class RunRecord:
     exit_code: int | None = None
     seconds: float | None = None
     tests: tuple[Test, ...] = ()
+    findings: tuple[Found, ...] = ()
 
     @property
     def counts(self) -> collections.Counter[Outcome]:
@@ -85,7 +146,8 @@ class RunRecord:
         try:
             values = json.loads((folder / FILE).read_text(encoding="utf-8"))
             tests = tuple(Test(**test) for test in values.pop("tests"))
-            return cls(**values, tests=tests)
+            findings = tuple(Found(**found) for found in values.pop("findings", ()))
+            return cls(**values, tests=tests, findings=findings)
         except FileNotFoundError:
             raise ReportsError(f"There is no {FILE} in {folder}.") from None
         except (OSError, ValueError, TypeError, LookupError) as error:

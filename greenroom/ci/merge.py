@@ -13,7 +13,7 @@ from greenroom.ci.shards import Shard, found
 from greenroom.ci.staging import Staging
 from greenroom.errors import ReportsError
 from greenroom.output import Console
-from greenroom.record import FOLDER, RunRecord
+from greenroom.record import FOLDER, RunRecord, together
 
 Parts = Mapping[Shard, RunRecord]
 
@@ -36,7 +36,10 @@ def merge(root: Path, console: Console) -> int:
         data = _data(folders, parts)
         total = coverage.merge(data, staging.folder) if data else None
         wrong = _wrong(parts, total)
-        whole = RunRecord(tests=tuple(test for part in parts.values() for test in part.tests))
+        whole = RunRecord(
+            tests=tuple(test for part in parts.values() for test in part.tests),
+            findings=together(found for part in parts.values() for found in part.findings),
+        )
         text = summary.of_shards(parts, whole, total, wrong)
         (staging.folder / summary.FILE).write_text(text, encoding="utf-8")
         names = staging.publish(root / FOLDER)

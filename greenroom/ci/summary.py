@@ -50,6 +50,7 @@ def of_run(record: RunRecord, total: Total | None, *, shard: Shard | None, besid
     counted = "no results" if record.seconds is None else f"{_counted(record)} in {_took(record.seconds)}"
     lines = [_heading(counted, wrong, good=code == 0), "", " · ".join(said), ""]
     lines += _failed(record)
+    lines += _found(record)
     if beside:
         lines += [f"Beside this file: {', '.join(map(code_span, beside))}.", ""]
     lines += _slowest(record)
@@ -71,6 +72,7 @@ def of_shards(
     lines = [_heading(counted, wrong, good=not wrong and not whole.failed), ""]
     lines += [f"Coverage {total}", ""] if total else []
     lines += _failed(whole)
+    lines += _found(whole)
     lines += ["| shard | tests | took | Postgres |", "| --- | --- | --- | --- |"]
     for shard, record in shards.items():
         lines.append(_row(f"{shard}", _counted(record), _took(record.seconds or 0), record.engine or ""))
@@ -119,6 +121,20 @@ def _failed(record: RunRecord) -> Iterator[str]:
     yield ""
     if len(failed) > _FAILED:
         yield from (f"{len(failed) - _FAILED} more are in junit.xml.", "")
+
+
+def _found(record: RunRecord) -> Iterator[str]:
+    new = [found for found in record.findings if found.outcome != "known"]
+    if new:
+        yield from ("| found by the watch | where | tests |", "| --- | --- | ---: |")
+        for found in new[:_FAILED]:
+            line = f" {code_span(found.line)}" if found.line else ""
+            yield _row(code_span(found.title), f"{code_span(found.where)}{line}", str(found.tests))
+        yield ""
+    if len(new) > _FAILED:
+        yield from (f"{len(new) - _FAILED} more are in run.json.", "")
+    if known := len(record.findings) - len(new):
+        yield from (f"{known} known finding{'' if known == 1 else 's'} beside that.", "")
 
 
 def _slowest(record: RunRecord) -> Iterator[str]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import click
 
 from greenroom import servers
+from greenroom.annotations import commands, wanted
 from greenroom.ci.require import require
 from greenroom.ci.shards import Shard
 from greenroom.cli.call import PASSES, Call, examples, passed
 from greenroom.cli.on_server import explain_killed
-from greenroom.record import FOLDER
+from greenroom.errors import ReportsError
+from greenroom.record import FOLDER, RunRecord
 from greenroom.servers.base import Enclosed
 
 
@@ -61,9 +66,18 @@ def _in_stack(server: Enclosed, call: Call, shard: Shard | None) -> int:
         folder = call.config.root / FOLDER / (shard.folder if shard else "")
         if code and folder.is_dir() and (log := server.log()):
             (folder / "postgres.log").write_text(log, encoding="utf-8")
+        _annotate(call, folder)
         return code
     finally:
         server.stop()
+
+
+def _annotate(call: Call, folder: Path) -> None:
+    """Tell GitHub, which the stack does not know of."""
+    if wanted():
+        with contextlib.suppress(ReportsError):
+            for line in commands(RunRecord.load(folder).findings, call.config.root):
+                click.echo(line)
 
 
 @click.command

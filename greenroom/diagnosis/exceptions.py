@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import CodeType, FrameType, TracebackType
 from typing import Final
 
-from greenroom.diagnosis.frames import is_users, place, place_of
+from greenroom.diagnosis.frames import Line, is_users, place, place_of
 
 _TO_THE_TEST: Final = ("greenroom/loop/thread.py", "greenroom/loop/client.py", "starlette/testclient.py")
 """What an error passes through on its way to a synchronous test."""
@@ -50,6 +50,17 @@ class Raised:
     def passed_users(self) -> bool:
         """Whether it has passed through the user's own code."""
         return any(map(is_users, self._files))
+
+    @property
+    def lines(self) -> list[Line]:
+        """The user's own lines that it passed through, the innermost first."""
+        entry, lines = self.restored().__traceback__, list[Line]()
+        while entry is not None:
+            code = entry.tb_frame.f_code
+            if is_users(code.co_filename):
+                lines.insert(0, Line(code.co_filename, entry.tb_lineno, code.co_name))
+            entry = entry.tb_next
+        return lines
 
     @property
     def _files(self) -> list[str]:

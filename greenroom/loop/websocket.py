@@ -6,6 +6,7 @@ Starlette's own waits for ever for an application that has ended without a word.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -34,6 +35,7 @@ class Session(WebSocketTestSession):
     """A `WebSocketTestSession` on the one loop. A context manager; see `on_loop` for how it is made."""
 
     loop: Loop
+    context: contextvars.Context
 
     def __enter__(self) -> Self:
         """Connect.
@@ -48,7 +50,8 @@ class Session(WebSocketTestSession):
         self._accepted = False
         self.portal = self.loop.portal
         self._call = Call(self.loop, self._title, self._serve, over=self._after, failed=self._failed)
-        self._call.start(before=self._prepare)
+        # The request's context, not that of the `with`: what watches a request has said so there.
+        self.context.run(self._call.start, before=self._prepare)
         try:
             self.send({"type": "websocket.connect"})
             message = self.receive()
@@ -167,6 +170,7 @@ def on_loop(loop: Loop, stock: type[WebSocketTestSession]) -> Any:
             return stock(app, scope, portal_factory)
         session = Session(app, scope, portal_factory)
         session.loop = loop
+        session.context = contextvars.copy_context()
         return session
 
     return make

@@ -24,6 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         help="how many databases of failed tests to keep; overrides keep_failed in [tool.greenroom]",
     )
+    group.addoption(
+        "--greenroom-accept-findings",
+        action="store_true",
+        help="accept the lazy loads and repeated queries of this run: write them to known_findings of [tool.greenroom]",
+    )
 
 
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:

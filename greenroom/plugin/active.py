@@ -17,6 +17,7 @@ from greenroom.output import Console
 from greenroom.plugin import fixtures, reporting, watching
 from greenroom.plugin.explaining import Explaining
 from greenroom.plugin.keep_failed import Keeping
+from greenroom.plugin.known import Findings
 from greenroom.plugin.rewinding import Rewinding
 from greenroom.plugin.stash import worker_key
 from greenroom.plugin.summary import Summary
@@ -50,7 +51,9 @@ def begin(pytest_config: pytest.Config, config: Config) -> None:
     pytest_config.pluginmanager.register(fixtures, "greenroom-fixtures")
     pytest_config.pluginmanager.register(watching, "greenroom-watch-fixtures")
     pytest_config.pluginmanager.register(watching.WatchHooks(worker), "greenroom-watch")
-    reporting.register(pytest_config, worker)
+    findings = Findings(worker)
+    pytest_config.pluginmanager.register(findings, "greenroom-findings")
+    reporting.register(pytest_config, worker, findings)
 
 
 class Ending:

@@ -14,14 +14,15 @@ import pytest
 from greenroom.record import INSIDE, REPORTS, Outcome, RunRecord, Test
 
 if TYPE_CHECKING:
+    from greenroom.plugin.known import Findings
     from greenroom.worker import Worker
 
 
-def register(pytest_config: pytest.Config, worker: Worker) -> None:
+def register(pytest_config: pytest.Config, worker: Worker, findings: Findings) -> None:
     """Report on this run, if `greenroom ci` has started it. Its own workers and child processes do not report."""
     folder = os.environ.pop(REPORTS, None)
     if folder is not None:
-        pytest_config.pluginmanager.register(Reporting(worker, Path(folder)), "greenroom-reporting")
+        pytest_config.pluginmanager.register(Reporting(worker, Path(folder), findings), "greenroom-reporting")
 
 
 class Reporting:
@@ -30,10 +31,12 @@ class Reporting:
     Args:
         worker: This process.
         folder: Where to.
+        findings: What the watch has found.
     """
 
-    def __init__(self, worker: Worker, folder: Path) -> None:
+    def __init__(self, worker: Worker, folder: Path, findings: Findings) -> None:
         self._worker = worker
+        self._findings = findings
         self._folder = folder
         self._began = time.monotonic()
         self._tests: list[Test] = []
@@ -77,6 +80,7 @@ class Reporting:
             fail_under=coverage.options.cov_fail_under if coverage else None,
             seconds=time.monotonic() - self._began,
             tests=tuple(self._tests),
+            findings=self._findings.found,
         )
         record.save(self._folder)
         if record.failed and (log := worker.server.log()):

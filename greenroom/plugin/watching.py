@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from greenroom.plugin.stash import worker_key
 from greenroom.typing import RecordQueries
-from greenroom.watch.n_plus_one import RepeatedQueriesWarning, repeated_queries
-from greenroom.watch.queries import Queries, compared
+from greenroom.watch import lazy_loads
+from greenroom.watch.n_plus_one import RepeatedQueriesWarning, explained, repeated_queries
+from greenroom.watch.queries import Queries, compared, over_budget
 
 if TYPE_CHECKING:
+    from greenroom.diagnosis.frames import Line
     from greenroom.worker import Worker
 
 _MARKERS: Final = {
@@ -47,6 +49,7 @@ class WatchHooks:
         self._watch = worker.watch
         self._unit = worker.config.unit_marker
         self._threshold = worker.config.n_plus_one_threshold
+        self._writes = worker.config.n_plus_one_writes
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -55,6 +58,7 @@ class WatchHooks:
             "lazy_loads(setting): 'allow' or 'fail' the application's lazy loads in this test",
             "n_plus_one(setting): 'off', 'warn' or 'fail' if a request repeats a query in this test",
             "leftover_tasks(setting): 'fail', 'warn', 'cancel' or 'ignore' tasks that go on after this test",
+            "max_queries(n): fail if the application sends more than n queries in this test",
         ):
             config.addinivalue_line("markers", marker)
 
@@ -69,6 +73,12 @@ class WatchHooks:
                         f"greenroom: the marker {name} takes one of {', '.join(map(repr, settings))}. "
                         f"Found: {', '.join(map(repr, marker.args)) or 'nothing'} ({item.nodeid})."
                     )
+            budget = item.get_closest_marker("max_queries")
+            if budget is not None and not _is_number(*budget.args):
+                raise pytest.UsageError(
+                    "greenroom: the marker max_queries takes a number from 0 on. "
+                    f"Found: {', '.join(map(repr, budget.args)) or 'nothing'} ({item.nodeid})."
+                )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -83,8 +93,12 @@ class WatchHooks:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Fail the test if anything was found while it ran."""
-        return (yield from self._reported(item, "call"))
+        """Fail the test if anything was found while it ran, or if it sent more queries than its marker allows."""
+        marker = item.get_closest_marker("max_queries")
+        if marker is None:
+            return (yield from self._reported(item, "call"))
+        with self._watch.scopes.recorded(Queries()) as sent:
+            return (yield from self._reported(item, "call", lambda: over_budget(sent, marker.args[0])))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -95,16 +109,19 @@ class WatchHooks:
         """List the queries in the message of an assertion that compares their count."""
         return compared(op, left, right)
 
-    def _reported(self, item: pytest.Item, phase: str) -> Generator[None, object, object]:
+    def _reported(
+        self, item: pytest.Item, phase: str, more: Callable[[], str] = str
+    ) -> Generator[None, object, object]:
         __tracebackhide__ = True
         try:
             result = yield
         except BaseException as error:
             # The test fails anyhow, and why is not ours to say; but this may be the reason.
-            for finding in [*self._watch.findings.take(error), *self._repeated()]:
+            for finding in filter(None, [*self._watch.findings.take(error), *self._repeated(), more()]):
                 item.add_report_section(phase, "greenroom", str(finding))
             raise
-        texts = [*map(str, self._watch.findings.take()), *self._hidden(), *self._repeated()]
+        found = [*map(str, self._watch.findings.take()), *self._hidden(), *self._repeated(), more()]
+        texts = list(filter(None, found))
         if texts:
             pytest.fail("greenroom: " + "\n\ngreenroom: ".join(texts), pytrace=False)
         return result
@@ -118,12 +135,23 @@ class WatchHooks:
             return []
         from greenroom.explain import LOADS, explain_caught, report_caught
 
-        return [report_caught([found]) for found in explain_caught(caught) if found[1].section in LOADS]
+        return [
+            report_caught([found])
+            for found in explain_caught(caught)
+            if found[1].section in LOADS and not self._is_known(found[0].lines, found[1].title)
+        ]
+
+    def _is_known(self, lines: list[Line], title: str) -> bool:
+        known = self._watch.known
+        return known.note([known.found(lazy_loads.KIND, lines, title, self._watch.current.test)])
 
     def _repeated(self) -> list[str]:
-        found = repeated_queries(self._watch.scopes.take(), self._threshold)
-        texts = [explanation.render() for explanation in found]
-        if texts and self._watch.current.n_plus_one == "warn":
+        current, known = self._watch.current, self._watch.known
+        outcome = "warned" if current.n_plus_one == "warn" else "failed"
+        found = repeated_queries(self._watch.scopes.take(), self._threshold, writes=self._writes)
+        new = [each for each in found if not known.note(each.places(known, current.test), outcome)]
+        texts = [explanation.render() for explanation in explained(new)]
+        if texts and current.n_plus_one == "warn":
             for text in texts:
                 warnings.warn(text, RepeatedQueriesWarning, stacklevel=2)
             return []
@@ -134,3 +162,8 @@ def setting(item: pytest.Item, name: str) -> str | None:
     """What a test's marker says, if it has one."""
     marker = item.get_closest_marker(name)
     return marker.args[0] if marker else None
+
+
+def _is_number(*arguments: object) -> bool:
+    """Whether these are one number, and not a negative one."""
+    return len(arguments) == 1 and type(arguments[0]) is int and arguments[0] >= 0

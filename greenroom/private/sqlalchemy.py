@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import greenlet  # type: ignore[import-untyped]
 from sqlalchemy.engine import create
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, session
 from sqlalchemy.orm.session import _sessions
 from sqlalchemy.pool.base import _ConnectionFairy, _ConnectionRecord
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
+    from types import FrameType
+
     from sqlalchemy.pool import Pool
+
+_FILE: Final = session.__file__
+_FLUSHES = itertools.count(1)
 
 ConnectionFairy = _ConnectionFairy
 """What a pool hands out. Its `driver_connection` is asked for by those who want the driver's own connection."""
@@ -28,6 +34,22 @@ def in_greenlet() -> bool:
     SQLAlchemy has a function for that since 2.0.24; the class is as old as its asynchronous engines.
     """
     return type(greenlet.getcurrent()).__name__ == "_AsyncIoGreenlet"
+
+
+def flush_of(frame: FrameType) -> int | None:
+    """The number of the flush whose frame this is; None if it is another frame.
+
+    A flush sends a statement for each object by itself, so these are not the user's loop.
+    """
+    code = frame.f_code
+    if code.co_name != "_flush" or code.co_filename != _FILE:
+        return None
+    context = frame.f_locals.get("flush_context")
+    if context is None:
+        return None
+    # SQLAlchemy keeps it for others.
+    number: int = context.attributes.setdefault("greenroom", next(_FLUSHES))
+    return number
 
 
 def sessions() -> list[Session]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import attributes
 
 from greenroom.diagnosis.attributes import Read, why_loaded
 from greenroom.diagnosis.frames import Line, is_users, line_of
+from greenroom.private.sqlalchemy import flush_of
 
 _FILE: Final = attributes.__file__
 _ACCESS: Final = frozenset({"__get__", "__set__"})
@@ -27,11 +28,13 @@ class Cause:
         lines: The lines of the user's own code that led to it, the innermost first; none in a response model.
         read: The attribute that is read there, if that is why there is a query.
         eager: The query belongs to another one, which loads its related objects in batches.
+        flush: The number of the flush that sends it; None if none does.
     """
 
     lines: tuple[Line, ...]
     read: Read | None
     eager: bool
+    flush: int | None = None
 
     @property
     def line(self) -> Line | None:
@@ -46,7 +49,7 @@ def cause_of(frames: Iterable[FrameType]) -> Cause:
         frames: The frames of what runs, the innermost first.
     """
     lines: list[Line] = []
-    access, eager = None, False
+    access, eager, flush = None, False, None
     for frame in frames:
         code = frame.f_code
         if is_users(code.co_filename):
@@ -58,7 +61,9 @@ def cause_of(frames: Iterable[FrameType]) -> Cause:
             access = frame
         elif code.co_qualname.startswith(_EAGER):
             eager = True
-    return Cause(tuple(lines), _read(access) if access else None, eager)
+        else:
+            flush = flush or flush_of(frame)
+    return Cause(tuple(lines), _read(access) if access else None, eager, flush)
 
 
 def _read(access: FrameType) -> Read | None:

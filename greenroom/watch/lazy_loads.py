@@ -8,7 +8,7 @@ sessions.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.orm import Session
 
@@ -27,14 +27,18 @@ if TYPE_CHECKING:
 
     from greenroom.watch.current import Current
     from greenroom.watch.findings import Findings
+    from greenroom.watch.known import Known
+
+KIND: Final = "lazy_loads"
 
 
-def stop_lazy_loads(current: Current, findings: Findings, undo: ExitStack) -> None:
+def stop_lazy_loads(current: Current, findings: Findings, known: Known, undo: ExitStack) -> None:
     """Watch all sessions of this process, until this is undone.
 
     Args:
         current: Knows whether the test forbids lazy loads.
         findings: Where what is raised is noted.
+        known: Those that are known do not fail.
         undo: What ends it.
     """
 
@@ -54,7 +58,11 @@ def stop_lazy_loads(current: Current, findings: Findings, undo: ExitStack) -> No
         # Without an attribute that is read it is a refresh(), an option such as selectinload(), or a flush.
         if cause.read is None or cause.read.awaited:
             return
-        error = LazyLoadError(_explanation(cause.read, cause.line).render())
+        explanation = _explanation(cause.read, cause.line)
+        title, attribute = explanation.title, cause.read.name
+        if known.note([known.found(KIND, cause.lines, title, current.test, attribute=attribute)]):
+            return
+        error = LazyLoadError(explanation.render())
         findings.add(error)
         raise error
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Final, Self, overload
 
 if TYPE_CHECKING:
     from greenroom.watch.causes import Cause
 
 SHOWN = 200
 """Characters of a statement that a message shows."""
+
+_NO_LINE: Final = "no line of the project's own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +24,14 @@ class Query:
         statement: Its text, as the driver got it.
         parameters: Its parameters, as the driver got them; not shown anywhere, since they may be secrets.
         cause: What led to it.
+        transaction: The number of the transaction that it is sent in; None if it may repeat there: it has many rows, or a
+            savepoint of its own.
     """
 
     statement: str
     parameters: Any = field(repr=False)
     cause: Cause
+    transaction: int | None = field(default=None, repr=False)
 
     @property
     def attribute(self) -> str:
@@ -38,11 +43,15 @@ class Query:
         """The user's own line, `file:line`; empty if there is none."""
         return self.cause.line.where if self.cause.line else ""
 
-    def __str__(self) -> str:
+    @property
+    def shown(self) -> str:
+        """Its text on one line, the beginning if it is long."""
         text = " ".join(self.statement.split())
-        shown = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-        place = self.where or "no line of the project's own"
-        return f"{place}{f' ({self.attribute})' if self.attribute else ''}: {shown}"
+        return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+    def __str__(self) -> str:
+        place = self.where or _NO_LINE
+        return f"{place}{f' ({self.attribute})' if self.attribute else ''}: {self.shown}"
 
 
 class Count(int):
@@ -108,3 +117,28 @@ def compared(operator: str, left: object, right: object) -> list[str] | None:
     if not isinstance(count, Count):
         return None
     return [f"{left} {operator} {right} queries; the application sent:", *str(count.queries).splitlines()]
+
+
+def over_budget(queries: Queries, most: int) -> str:
+    """What is to be said of more queries than `max_queries` allows; empty if there are not more.
+
+    Args:
+        queries: Those of the test.
+        most: How many it may send.
+    """
+    if len(queries) <= most:
+        return ""
+    lines: dict[str, Counter[str]] = {}
+    for query in queries:
+        # With the line's text, which says more than its number.
+        place = str(query.cause.line) if query.cause.line else _NO_LINE
+        text = f"{query.shown}{f' ({query.attribute})' if query.attribute else ''}"
+        lines.setdefault(place, Counter())[text] += 1
+    said = [f"The application sent {len(queries)} queries. @pytest.mark.max_queries({most}) allows {most}."]
+    for place, counted in lines.items():
+        said += [
+            "",
+            f"{place} ({counted.total()})",
+            *(f"    {times} × {text}" for text, times in counted.items()),
+        ]
+    return "\n".join(said)

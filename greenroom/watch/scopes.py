@@ -6,6 +6,7 @@ requests at the same time do not count for each other.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from greenroom.watch.current import Current
     from greenroom.watch.queries import Queries
 
+_TRANSACTIONS: Final = itertools.count(1)
+_TRANSACTION_NUMBER: Final = "greenroom_transaction"
 _TRANSACTION: Final = ("SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO ")
 
 
@@ -68,14 +71,20 @@ class Scopes:
     def begin_to_count(self) -> None:
         """Watch all engines of this process, from now on. Without that, scopes are there but nothing is counted."""
         if not self._counting:
+            listen(Engine, "begin", _number, self._undo)
             listen(Engine, "before_cursor_execute", self._look, self._undo)
             self._counting = True
 
     @contextmanager
-    def scope(self, name: str) -> Iterator[None]:
-        """What is begun meanwhile belongs to one request or `run(…)`, also what of it goes on later."""
+    def scope(self, name: str, *, repeats: bool = True) -> Iterator[None]:
+        """What is begun meanwhile belongs to one request or `run(…)`, also what of it goes on later.
+
+        Args:
+            name: Such as `GET /customers`.
+            repeats: Look for queries that repeat, if the test does.
+        """
         scope = Scope(name, tuple(self._recorders))
-        if self._current.n_plus_one == "off":
+        if self._current.n_plus_one == "off" or not repeats:
             scope.queries = None
         else:
             self._scopes.append(scope)
@@ -100,7 +109,7 @@ class Scopes:
         return [self._scopes.popleft() for _ in range(len(self._scopes))]
 
     def _look(
-        self, connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
+        self, connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool
     ) -> None:
         scope = _SCOPE.get()
         if scope is None or not (scope.recorders or scope.queries is not None):
@@ -110,8 +119,16 @@ class Scopes:
             return
         if statement.startswith(_TRANSACTION):
             return
-        query = Query(statement, parameters, cause_of(frames()))
+        # Each row in a savepoint of its own is meant: one that fails leaves the others.
+        single = not many and not connection.in_nested_transaction()
+        transaction = connection.info.get(_TRANSACTION_NUMBER) if single else None
+        query = Query(statement, parameters, cause_of(frames()), transaction)
         for recorder in scope.recorders:
             recorder.add(query)
         if scope.queries is not None:
             scope.queries.append(query)
+
+
+def _number(connection: Any) -> None:
+    """A transaction begins."""
+    connection.info[_TRANSACTION_NUMBER] = next(_TRANSACTIONS)

@@ -12,6 +12,7 @@ from greenroom.watch.caught import Caught
 from greenroom.watch.connection_holders import note_holders
 from greenroom.watch.current import Current
 from greenroom.watch.findings import Findings
+from greenroom.watch.known import Known
 from greenroom.watch.lazy_loads import stop_lazy_loads
 from greenroom.watch.pool_guard import PoolGuard
 from greenroom.watch.scopes import Scopes
@@ -28,6 +29,7 @@ class Watch:
         findings: What was raised and may not have reached the test.
         scopes: The queries of each request.
         caught: What the application raised and caught itself.
+        known: The findings that fail no test.
 
     Args:
         config: The project.
@@ -41,13 +43,14 @@ class Watch:
         self.findings = Findings()
         self.scopes = Scopes(self.current, self._undo)
         self.caught = Caught()
+        self.known = Known(config.root, config.known_findings)
 
     def install(self) -> Callable[[], None]:
         """Begin. Returns what ends it."""
         if self._config.pool_guard:
             PoolGuard(self.current, self.findings).install(self._undo)
             note_holders(self.current, self._undo)
-        stop_lazy_loads(self.current, self.findings, self._undo)
+        stop_lazy_loads(self.current, self.findings, self.known, self._undo)
         return self._undo.close
 
     def begin(self, test: str, *, clients: bool, lazy_loads: str | None, n_plus_one: str | None) -> None:
@@ -81,7 +84,10 @@ class Watch:
 
         def send(client: TestClient, request: Any, **options: Any) -> Any:
             __tracebackhide__ = True
-            with self.scope(f"{request.method} {request.url.path}"):
+            socket = request.url.scheme in ("ws", "wss")
+            name = f"{'WebSocket' if socket else request.method} {request.url.path}"
+            # Each message of a WebSocket may be a request of its own.
+            with self.scopes.scope(name, repeats=not socket):
                 return stock(client, request, **options)
 
         self._undo.callback(patch(send=send))
