@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from greenroom.loop.thread import Loop
 
 
+class YieldError(Exception):
+    """A fixture has yielded never, or more than once."""
+
+
 class Held:
     """Calls an asynchronous function, and waits for it in the main thread.
 
@@ -57,6 +61,7 @@ class Held:
 
         Raises:
             BaseException: What it raises.
+            YieldError: It is a generator that has not yielded once.
             HangError: It took too long, or the loop has ended.
         """
         __tracebackhide__ = True
@@ -70,6 +75,7 @@ class Held:
 
         Raises:
             BaseException: What it raises.
+            YieldError: It is a generator that has not yielded once.
             HangError: It took too long, or the loop has ended.
         """
         __tracebackhide__ = True
@@ -123,7 +129,7 @@ class Held:
                 return
             value = await self._through(awaited.__anext__())
         except StopAsyncIteration:
-            self._failed(ValueError(f"{self._title} did not yield a value"))
+            self._failed(YieldError(f"{self._title} did not yield a value"))
             return
         except BaseException as error:  # noqa: BLE001 - the main thread raises it
             self._failed(error)
@@ -149,7 +155,7 @@ class Held:
             await self._through(step)
         except StopAsyncIteration:
             return
-        raise ValueError(f"{self._title} has more than one yield")
+        raise YieldError(f"{self._title} has more than one yield")
 
 
 def _answer(future: Future[Any], value: Any) -> None:

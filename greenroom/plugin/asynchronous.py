@@ -19,7 +19,7 @@ import pytest
 
 from greenroom.loop import hop
 from greenroom.loop.context import Carried
-from greenroom.loop.held import Held
+from greenroom.loop.held import Held, YieldError
 from greenroom.private.pytest import active_fixture, function_of
 
 if TYPE_CHECKING:
@@ -144,14 +144,16 @@ class Asynchronous:
             def end() -> None:
                 __tracebackhide__ = True
                 try:
-                    held.end()
+                    with _told(function):
+                        held.end()
                 finally:
                     carried.into_main(context)
                     if not own:
                         carried.put_back()
 
             try:
-                value = held.begin(partial(function, **kwargs))
+                with _told(function):
+                    value = held.begin(partial(function, **kwargs))
             finally:
                 carried.into_main(context)
             request.addfinalizer(end)
@@ -194,6 +196,17 @@ def _replaced(target: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(target, name, before)
+
+
+@contextmanager
+def _told(function: Callable[..., Any]) -> Iterator[None]:
+    """Say where the fixture is that does not yield once, and not where that was noticed."""
+    __tracebackhide__ = True
+    try:
+        yield
+    except YieldError as error:
+        code = inspect.unwrap(function).__code__
+        pytest.fail(f"greenroom: {error}: {code.co_filename}:{code.co_firstlineno}", pytrace=False)
 
 
 async def _directly(awaited: Any) -> Any:
