@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
@@ -20,6 +21,7 @@ import pytest
 from greenroom.loop import hop
 from greenroom.loop.context import Carried
 from greenroom.loop.held import Held, YieldError
+from greenroom.loop.transport import scoped
 from greenroom.private.pytest import active_fixture, function_of
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ _MARKERS: Final = (
     "asyncio: an asynchronous test; greenroom runs it on the application's loop",
     "anyio: an asynchronous test; greenroom runs it on the application's loop if its backend is asyncio",
 )
+
+_CLIENTS: Final = {"httpx", "httpx2"}
 
 _BACKEND: Final = "anyio_backend"
 
@@ -44,11 +48,13 @@ class Asynchronous:
     """
 
     def __init__(self, worker: Worker) -> None:
+        self._worker = worker
         self._loop = worker.loop
         self._loop.can_hop, self._loop.hop = hop.possible, hop.wait
         self._item: pytest.Item | None = None
         self._context = Context()
         self._carried = Carried()
+        self._known: set[str] = set()
         self._switched_off = ""
 
     @pytest.hookimpl(trylast=True)
@@ -69,6 +75,13 @@ class Asynchronous:
             f"greenroom: runs async tests and fixtures on the application's loop{self._switched_off}; "
             "anyio's on other backends stay with anyio"
         )
+
+    def pytest_runtest_setup(self) -> None:
+        """Have each request over `httpx.ASGITransport` count by itself, once httpx is imported."""
+        for name in _CLIENTS - self._known:
+            if (transport := getattr(sys.modules.get(name), "ASGITransport", None)) is not None:
+                self._known.add(name)
+                self._worker.on_close(scoped(transport, self._worker.watch.scope))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(
