@@ -51,8 +51,10 @@ class Application:
             AppError: It does not import.
         """
         if self._app is None:
-            self._app = load(self._config, "app")
-            self._overrides = _overrides(self._app)
+            app: ASGIApp = load(self._config, "app")
+            self._found(app)
+            self._overrides = _overrides(app)
+            return app
         return self._app
 
     @property
@@ -132,7 +134,20 @@ class Application:
         module, _, name = self._config.app.partition(":")
         if self._app is None and module in sys.modules and not name.endswith("()"):
             with contextlib.suppress(AttributeError):
-                self._app = operator.attrgetter(name)(sys.modules[module])
+                self._found(operator.attrgetter(name)(sys.modules[module]))
+
+    def _found(self, app: ASGIApp) -> None:
+        self._app = app
+        if self._config.async_tests:
+            from greenroom.loop.exclusive import make_exclusive
+
+            make_exclusive(app, self._suspend, self._held)
+
+    async def _suspend(self) -> None:
+        """Do what `stop` does, on the loop itself."""
+        lifespan, self._lifespan = self._lifespan, None
+        if lifespan is not None:
+            await lifespan.end()
 
     @contextlib.contextmanager
     def keeping_overrides(self) -> Iterator[None]:

@@ -81,6 +81,7 @@ class Config:
         engine: Where Postgres comes from: `auto`, or the name of a server kind.
         lifespan: Start the application's lifespan once per `run`, or around each `test`.
         session_factory: The application's own factory of `AsyncSession`s, for the fixture `async_session`.
+        async_tests: Run `async def` tests and fixtures on the loop of the application.
         keep_failed: How many databases of failed tests are kept per run and worker.
         unit_marker: Tests with this marker run without a database; without it, no marker means that.
         base_url: Where the clients say that the application is; without it, a host that it allows.
@@ -131,6 +132,7 @@ class Config:
     engine: str = "auto"
     lifespan: str = "run"
     session_factory: str | None = None
+    async_tests: bool = False
     keep_failed: int = 3
     unit_marker: str = ""
     base_url: str = ""

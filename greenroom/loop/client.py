@@ -63,6 +63,11 @@ class Client(TestClient):
         """Nothing to do: the application stays up."""
 
 
+def answer(stock: Transport, request: httpx.Request, loop: Loop) -> httpx.Response:
+    """Have the application of one of Starlette's own transports answer a request, on the loop."""
+    return _Transport(stock, loop).handle_request(request)
+
+
 class _Transport(httpx.BaseTransport):
     """Runs the application for one request at a time, on the loop."""
 

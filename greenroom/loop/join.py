@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def join(
-    loop: Loop, suspended: Callable[[Any, dict[str, Any]], AbstractContextManager[None]]
+    loop: Loop,
+    suspended: Callable[[Any, dict[str, Any]], AbstractContextManager[None]],
+    *,
+    asynchronous: bool = False,
 ) -> Callable[[], None]:
     """Put all `TestClient`s on the loop, including existing ones.
 
@@ -30,21 +33,26 @@ def join(
         loop: The loop.
         suspended: Takes an application and the state of its lifespan, and keeps its lifespan from being open twice while a test's own client holds
             it open with `with TestClient(app)`.
+        asynchronous: Some may be used in an asynchronous test, which is on the loop itself.
 
     Returns:
         What undoes it.
     """
+    from greenroom.loop.client import answer
     from greenroom.loop.websocket import on_loop
     from greenroom.private.starlette import (
         TestClient,
+        Transport,
         WebSocketTestSession,
         patch,
         patch_instance,
+        patch_transport,
         stock_portal,
         transport_of,
     )
 
     stock_enter = TestClient.__enter__
+    stock_handle = Transport.handle_request
 
     @contextlib.contextmanager
     def portal_factory(self: TestClient) -> Iterator[BlockingPortal]:
@@ -71,4 +79,15 @@ def join(
 
     for made in instances(TestClient):
         patch_instance(made, portal_factory)
-    return patch(portal=portal_factory, enter=enter, session=on_loop(loop, WebSocketTestSession))
+
+    def handle(self: Transport, request: Any) -> Any:
+        if loop.can_hop() and request.url.scheme not in ("ws", "wss"):
+            # Starlette's own transport blocks the loop in the end.
+            return answer(self, request, loop)
+        return stock_handle(self, request)
+
+    with contextlib.ExitStack() as undo:
+        undo.callback(patch(portal=portal_factory, enter=enter, session=on_loop(loop, WebSocketTestSession)))
+        if asynchronous:
+            undo.callback(patch_transport(handle))
+        return undo.pop_all().close

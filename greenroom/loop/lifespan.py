@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.errors import HangError
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message
 
     from greenroom.loop.thread import Loop
+
+
+OWN: Final[ContextVar[bool]] = ContextVar("greenroom_lifespan", default=False)
+"""Whether it is a `Lifespan` that opens the application's lifespan."""
 
 
 class Lifespan:
@@ -46,6 +51,11 @@ class Lifespan:
         """
         if self._open and not self._loop.ended and self._loop.broken is None:
             self._run(self._end(), "the application's shutdown")
+
+    async def end(self) -> None:
+        """Do what `stop` does, on the loop itself."""
+        if self._open:
+            await self._end()
 
     def _run(self, coroutine: Coroutine[Any, Any, None], what: str) -> None:
         try:
@@ -86,6 +96,7 @@ class Lifespan:
             raise error or failure  # type: ignore[misc]
 
     async def _serve(self) -> None:
+        OWN.set(True)
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
         await self._app(scope, self._receive, self._send)
 

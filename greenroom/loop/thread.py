@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Coroutine
@@ -29,6 +30,8 @@ _LOOK: Final = 0.5
 _ANSWER: Final = 1.0
 """Seconds that a loop has to show that it is not blocked."""
 
+_CLIENTS: Final = "In an asynchronous test, take the client as a fixture, or use httpx.AsyncClient(transport=ASGITransport(app))."
+
 _END: Final = 5.0
 """Seconds for closing the connections of the engines, and for what runs on the loop to end."""
 
@@ -43,6 +46,8 @@ class Loop:
             test that comes of it, and is forgotten with the test.
         broken: Why nothing more can run on the loop, once `trouble` has seen that.
         tasks: Those that calls have begun.
+        can_hop: Whether what runs now may wait for the loop although it is on it; never without `async_tests`.
+        hop: Waits there.
 
     Args:
         timeout: Seconds that a test waits for what it has the loop do; 0 for no end.
@@ -53,6 +58,8 @@ class Loop:
         self.swallowed: tuple[str, BaseException] | None = None
         self.broken: HangError | None = None
         self.tasks = Tasks()
+        self.can_hop: Callable[[], bool] = lambda: False
+        self.hop: Callable[[Future[Any], float], None] = lambda _future, _seconds: None
         self._hung = False
         self._thread: threading.Thread | None = None
         self._portal: BlockingPortal | None = None
@@ -104,6 +111,9 @@ class Loop:
         """`BlockingPortal.call`, which is made of the same call, with an end."""
         assert self._portal is not None
         name = getattr(function, "__qualname__", repr(function))
+        if self.can_hop():
+            # The portal refuses to be called from its own thread.
+            return self.wait(asyncio.run_coroutine_threadsafe(_called(function, *args), self.loop), name)
         return self.wait(self._portal.start_task_soon(function, *args), name)
 
     # -- handing it work ---------------------------------------------------------------------------------------------
@@ -128,7 +138,7 @@ class Loop:
             running = asyncio.get_running_loop()
         except RuntimeError:
             running = None
-        if running is not None:
+        if running is not None and not self.can_hop():
             coroutine.close()
             raise RuntimeError(
                 "run() was called in asynchronous code, where the loop would wait for itself. Await the coroutine there."
@@ -181,12 +191,19 @@ class Loop:
             HangError: It took too long, or the loop has ended. Not while a debugger holds the loop.
         """
         __tracebackhide__ = True
+        hops = self.can_hop()
+        if not hops and self._thread is threading.current_thread():
+            raise RuntimeError(
+                f"{what} was waited for in asynchronous code, where the loop would wait for itself. {_CLIENTS}"
+            )
         bound, waited = self.timeout and max(self.timeout, at_least), 0.0
         try:
             while True:
                 pause = min(_LOOK, max(bound - waited, 0.01)) if bound else _LOOK
+                if hops:
+                    self.hop(future, pause)
                 try:
-                    return future.result(pause)
+                    return future.result(0 if hops else pause)
                 except TimeoutError:
                     # It may be an error of its own, or it has come at this very moment.
                     if future.done():
@@ -308,6 +325,11 @@ class Loop:
             for sync_engine in instances(Engine):
                 if sync_engine.url.database == database and not sync_engine.dialect.is_async:
                     sync_engine.dispose()
+
+
+async def _called(function: Callable[..., Any], *args: Any) -> Any:
+    result = function(*args)
+    return await result if inspect.isawaitable(result) else result
 
 
 async def _dispose(database: str | None) -> None:

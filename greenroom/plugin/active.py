@@ -47,6 +47,10 @@ def begin(pytest_config: pytest.Config, config: Config) -> None:
     pytest_config.pluginmanager.register(Rewinding(worker), "greenroom-rewinding")
     pytest_config.pluginmanager.register(Keeping(worker), "greenroom-keeping")
     pytest_config.pluginmanager.register(Explaining(worker), "greenroom-explaining")
+    if config.async_tests:
+        from greenroom.plugin.asynchronous import Asynchronous
+
+        pytest_config.pluginmanager.register(Asynchronous(worker), "greenroom-asynchronous")
     pytest_config.pluginmanager.register(Summary(worker), "greenroom-summary")
     pytest_config.pluginmanager.register(fixtures, "greenroom-fixtures")
     pytest_config.pluginmanager.register(watching, "greenroom-watch-fixtures")
@@ -148,5 +152,7 @@ class Hooks:
                 pytrace=False,
             )
         if not self._joined and (worker.may_use_database or "starlette.testclient" in sys.modules):
-            worker.on_close(join(worker.loop, worker.application.suspended))
+            worker.on_close(
+                join(worker.loop, worker.application.suspended, asynchronous=worker.config.async_tests)
+            )
             self._joined = True

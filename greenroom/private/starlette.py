@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette import _exception_handler, testclient
@@ -18,7 +19,7 @@ else:
 
 __all__ = [
     "TestClient", "Transport", "WebSocketTestSession", "client_of", "httpx", "patch", "patch_instance",
-    "replace_transport", "stock_portal", "transport_of", "watch_handlers",
+    "patch_transport", "replace_transport", "stock_portal", "transport_of", "watch_handlers",
 ]  # fmt: skip
 
 stock_portal = TestClient._portal_factory  # noqa: SLF001
@@ -74,6 +75,13 @@ def patch(
             testclient.WebSocketTestSession = stock  # type: ignore[misc]
 
     return undo
+
+
+def patch_transport(handle: Any) -> Callable[[], None]:
+    """Replace `handle_request` of the transport of each `TestClient`. Returns what puts it back."""
+    stock = Transport.handle_request
+    Transport.handle_request = handle  # type: ignore[method-assign]
+    return partial(setattr, Transport, "handle_request", stock)
 
 
 def patch_instance(client: TestClient, portal: Any) -> None:

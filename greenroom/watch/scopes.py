@@ -6,10 +6,11 @@ requests at the same time do not count for each other.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -51,6 +52,14 @@ _SCOPE: Final[ContextVar[Scope | None]] = ContextVar("greenroom_scope", default=
 def in_application() -> bool:
     """Whether what runs now is the application's, in a request or in `run(…)`, and not the test's."""
     return _SCOPE.get() is not None
+
+
+def _on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class Scopes:
@@ -99,8 +108,11 @@ class Scopes:
         """Add the queries of all requests that are begun meanwhile."""
         self.begin_to_count()
         self._recorders.append(queries)
+        # In an asynchronous test, what the block awaits counts, as `run(…)` does in a synchronous one.
+        own = self.scope("the block of queries()") if _on_a_loop() else nullcontext()
         try:
-            yield queries
+            with own:
+                yield queries
         finally:
             self._recorders.remove(queries)
 
