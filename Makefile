@@ -61,7 +61,7 @@ pytest = $(bin)/greenroom test -- $(if $(value T),$(call quote,T) -n 0 --no-cov,
 
 ##@ Tests (T=tests/api/test_providers.py::test_create narrows, ENGINE=docker|embedded|external chooses the Postgres)
 
-.PHONY: test-up test test-unit test-integration test-api test-toolkit test-oldest test-newest test-status test-logs test-down ci-test ci-report
+.PHONY: test-up test test-unit test-integration test-api test-toolkit test-contract test-oldest test-newest test-status test-logs test-down ci-test ci-report
 
 test-up: $(venv) ## Start and migrate this checkout's Postgres
 	$(bin)/greenroom up
@@ -79,6 +79,10 @@ test-integration: $(venv) ## Run the integration tests of the reference service,
 
 test-api: $(venv) ## Run the API tests of the reference service, without coverage
 	$(call pytest,tests/api,--no-cov)
+
+# In a separate venv. Always the same requests; EXAMPLES=500 sends ten times as many to each operation, and others each time.
+test-contract: $(venv) ## Send generated requests, and compare the answers with the OpenAPI document
+	scripts/contract $(if $(value T),$(call quote,T) -n 0) $(value PYTEST_ARGS)
 
 # The toolkit's tests run pytest inside pytest, a hundred times, and start their own stacks: never inside a stack.
 test-toolkit: $(venv) ## Run the tests of greenroom itself and of the scripts, without coverage
@@ -108,7 +112,7 @@ ci-report: $(venv) ## Merge the shards' reports and check their combined coverag
 
 ##@ Application (in Docker; PORT=8000 fixes its port)
 
-.PHONY: up down logs ps shell db-shell
+.PHONY: up down logs ps shell db-shell load
 
 up: $(venv) ## Start the application with its own database; it reloads edited sources
 	$(bin)/greenroom app up
@@ -127,6 +131,9 @@ shell: $(venv) ## Open a shell in the application's container
 
 db-shell: $(venv) ## Open psql on the application's database
 	$(bin)/greenroom app psql
+
+load: $(venv) ## Send a thousand requests at once to what `make up` started; ARGS=--rounds=20
+	$(bin)/python -m benchmarks.load $(value ARGS)
 
 ##@ Images (IMAGES=offline uses the stand-ins)
 

@@ -42,7 +42,11 @@ async def fetch_page(
     options: Sequence[ExecutableOption] = (),
 ) -> Page[Item]:
     """The rows of a query that are in the window, in this order and with these loader options."""
-    total = await session.scalar(select(func.count()).select_from(query.subquery()))
+    count = select(func.count()).select_from(query.subquery())
     part = query.order_by(*order_by).limit(window.limit).offset(window.offset).options(*options)
-    items = (await session.scalars(part)).all()
-    return Page(items, total or 0, window.limit, window.offset)
+    # In one statement: between two, somebody else may add an item, and the page would have more of them than the list.
+    rows = (await session.execute(part.add_columns(count.scalar_subquery()))).all()
+    if not rows:
+        total = await session.scalar(count) if window.offset else 0  # beyond the end, or there is nothing
+        return Page([], total or 0, window.limit, window.offset)
+    return Page([row[0] for row in rows], rows[0][-1], window.limit, window.offset)

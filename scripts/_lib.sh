@@ -54,5 +54,13 @@ newest() {
         -r ".greenroom/$1/requirements.txt"
 }
 
+# adopt_greenroom NAME: greenroom itself in the venv .greenroom/NAME, as the bootstrap has installed it in .venv: a line that leads
+# here, and its metadata with the plugin's entry point. Copied each time, which takes no build.
+adopt_greenroom() {
+    from=$(echo .venv/lib/python*/site-packages)
+    to=$(echo .greenroom/"$1"/lib/python*/site-packages)
+    cp -R "$from"/*greenroom*.pth "$from"/greenroom-*.dist-info "$to/"
+}
+
 # The shell scripts, found by their first line or name as shfmt does it, one a line.
 shell_files() { shfmt --find scripts .ci offline; }

@@ -11,6 +11,7 @@ TIERS = {
     "unit": "unit",
     "integration": "integration",
     "api": "api",
+    "contract": "contract",
     "greenroom": "toolkit",
     "scripts": "toolkit",
     "lab": "toolkit",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app import errors
 
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 SCHEMA_OF = "#/components/schemas/{model}"
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 STATUSES: Final[Mapping[type[errors.ServiceError], HTTPStatus]] = {
     errors.Refused: HTTPStatus.BAD_REQUEST,
@@ -145,7 +147,22 @@ async def _on_exhausted_pool(request: Request, _error: NoFreeConnection) -> JSON
 
 
 async def _on_http_error(request: Request, error: HTTPException) -> JSONResponse:
-    return _response(request, error.status_code, error.detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+    return _response(request, error.status_code, error.detail, headers=headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """What a path can be asked with. Starlette names the methods of one of its routes, and each method has its own here."""
+    return [
+        method
+        for method in METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 async def _on_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:

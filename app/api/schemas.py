@@ -5,7 +5,16 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AnyUrl, BaseModel, ConfigDict, PositiveInt, Secret, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AnyUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    Secret,
+    StringConstraints,
+)
 from pydantic_core import PydanticCustomError
 
 from app.emails import MAX_LENGTH, normalised
@@ -38,6 +47,7 @@ Line = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=80),
     _must_match(r"[^\x00-\x1f\x7f]*", "Control characters are not allowed"),
+    Field(json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f]*$"}),
 ]
 Email = Annotated[
     str,
@@ -46,6 +56,7 @@ Email = Annotated[
     _must_match(
         r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+\.[^@\s\x00-\x1f\x7f]+", "This is no e-mail address"
     ),
+    Field(json_schema_extra={"format": "idn-email"}),
 ]
 Key = Annotated[str, StringConstraints(max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
 NewPassword = Annotated[str, StringConstraints(min_length=12, max_length=1024)]

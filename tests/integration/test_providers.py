@@ -13,7 +13,7 @@ from app.models import CatalogueEntry, ConnectionStatus, Provider, User
 from app.pages import Window
 from app.services import catalogue, connections, providers
 from app.services.upstream import lock_connection
-from greenroom.typing import Run
+from greenroom.typing import RecordQueries, Run
 from tests.factories import connect, make_provider, make_user
 
 
@@ -77,6 +77,16 @@ def test_list(run: Run, async_session: AsyncSession, session: Session, user: Use
     assert run(aliases(key="sandbox")) == ("BA", 2)
     assert run(aliases(status=ConnectionStatus.ACTIVE)) == ("B", 1)
     assert run(aliases(key="schwab", status=ConnectionStatus.ACTIVE)) == ("", 0)
+
+
+def test_list_is_of_one_moment(
+    run: Run, async_session: AsyncSession, user: User, provider: Provider, queries: RecordQueries
+) -> None:
+    """A page and its total come from one statement: nobody can add a provider in between."""
+    with queries() as sent:
+        page = run(providers.list_providers(async_session, user.id))
+
+    assert (len(page.items), page.total, len(sent.statements)) == (1, 1, 1)
 
 
 def test_read_provider_is_complete(

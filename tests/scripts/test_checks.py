@@ -50,6 +50,7 @@ def project(checkout: Checkout) -> Checkout:
         "requirements/app.txt",
         "requirements/docs.txt",
         "requirements/bench.txt",
+        "requirements/contract.txt",
         "requirements/lab-story.txt",
         "requirements/lab-today.txt",
         "requirements/oldest.txt",
@@ -196,7 +197,7 @@ class TestCi:
     """.ci/run, with a stand-in for make."""
 
     WHOLE = (
-        *("test-up", "test", "lint", "ci-test", "test-down"),
+        *("test-up", "test", "lint", "ci-test", "test-contract", "test-down"),
         *("offline-images", "images"),
         *("test-up", "test", "test-down", "ci-test"),
         *("bench", "test-toolkit", "test-oldest", "test-down"),
@@ -210,7 +211,8 @@ class TestCi:
             ("test-up", ("test-up", "test-down"), 2),
             ("test", WHOLE, 1),
             ("ci-test", WHOLE, 1),
-            ("offline-images", (*WHOLE[:6], "test-down"), 2),
+            ("test-contract", WHOLE, 1),
+            ("offline-images", (*WHOLE[:7], "test-down"), 2),
             ("test-toolkit", WHOLE, 1),
             ("test-oldest", WHOLE, 1),
             ("test-down", WHOLE, 1),

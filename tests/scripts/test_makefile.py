@@ -106,6 +106,7 @@ class TestTests:
                 "test-toolkit",
                 ".venv/bin/pytest tests/greenroom tests/scripts tests/lab tests/docker offline -n auto --dist=loadgroup --no-cov",
             ),
+            ("test-contract", "scripts/contract"),
             ("test-oldest", "scripts/versions oldest"),
             ("test-newest", "scripts/versions newest"),
             ("ci-test", ".venv/bin/greenroom ci -- --cov=app -n auto"),
