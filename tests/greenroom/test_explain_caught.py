@@ -418,7 +418,8 @@ def test_loop_of_a_caught_error(catching: Project) -> None:
         """,
     )
     result = catching.pytest("tests/test_it.py")
-    result.assert_outcomes(failed=2)
+    # What the tasks have left behind fails the teardown as well.
+    assert result.parseoutcomes()["failed"] == 2
     output = result.stdout.str()
     assert output.count("#another-operation-is-in-progress") == 2
     assert "#different-loop" not in output
