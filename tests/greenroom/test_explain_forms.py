@@ -201,6 +201,13 @@ File ~/shop/.venv/lib/python3.12/site-packages/sqlalchemy/orm/attributes.py:566,
     565 else:
 --> 566     return self.impl.get(state, dict_)
 
+File ~/shop/.venv/lib/python3.12/site-packages/sqlalchemy/orm/strategies.py:967, in LazyLoader._load_for_state(self, state, passive)
+    966 def _load_for_state(self, state, passive):
+--> 967     return self._emit_lazyload(
+
+File ~/shop/.venv/lib/python3.12/site-packages/sqlalchemy/orm/strategies.py:1068, in LazyLoader._emit_lazyload(self, session)
+-> 1068     return loading.load_on_pk_identity(
+
 File ~/shop/.venv/lib/python3.12/site-packages/sqlalchemy/util/_concurrency_py3k.py:123, in await_only(awaitable)
     121 if not isinstance(current, _AsyncIoGreenlet):
 --> 123     raise exc.MissingGreenlet(
@@ -240,7 +247,7 @@ def read_item(item):
         (
             NOTEBOOK,
             "Cell In[7]:3",
-            "MissingGreenlet: an attribute was read before it was loaded: `item.owner`",
+            "MissingGreenlet: `item.owner` was read before it was loaded",
         ),
         (
             OLD_NOTEBOOK,
@@ -322,6 +329,33 @@ MENTIONS = {
     "a pooler": (
         '[ERROR] Raised exception: prepared statement "__asyncpg_stmt_1__" already exists\n',
         "a prepared statement is not this client's own",
+    ),
+    "a loop that runs": (
+        "We get `RuntimeError: asyncio.run() cannot be called from a running event loop`, how to mend it?\n",
+        "RuntimeError: a loop was started where one runs already",
+    ),
+    "a lock of Python 3.9": (
+        (
+            'Traceback (most recent call last):\n  File "/srv/shop/llm.py", line 24, in ask\n    await semaphore.acquire()\n'
+            '  File "/usr/lib/python3.9/asyncio/locks.py", line 417, in acquire\n    await fut\n'
+            "RuntimeError: Task <Task pending name='Task-3'> got Future <Future pending> attached to a different loop\n"
+        ),
+        "RuntimeError: a lock or a queue was used on two event loops",
+    ),
+    "a closed loop": (
+        (
+            "    def _check_closed(self):\n        if self._closed:\n>           raise RuntimeError('Event loop is closed')\n"
+            "E           RuntimeError: Event loop is closed\n"
+        ),
+        "RuntimeError: an event loop was used after it was closed",
+    ),
+    "an asynchronous engine": (
+        "**AttributeError: 'AsyncEngine' object has no attribute '_run_ddl_visitor'**\n",
+        "AttributeError: an asynchronous engine in synchronous code",
+    ),
+    "a warning of SQLAlchemy 1.4": (
+        "sys:1: SAWarning: The garbage collector is trying to clean up connection <AdaptedConnection <Connection(Thread-11)>>. This …\n",
+        "SAWarning: a session or connection was forgotten instead of closed",
     ),
     "a synchronous session's method": (
         (

@@ -29,6 +29,8 @@ _KNOWN: Final = tuple(
             "cannot perform operation: another operation is in progress",
         ),
         ("RuntimeError", r"Task <Task [^\n]*?> got Future <Future [^\n]*?> attached to a different loop"),
+        ("RuntimeError", r"asyncio\.run\(\) cannot be called from a running event loop"),
+        ("AttributeError", "'AsyncEngine' object has no attribute '_run_ddl_visitor'"),
         ("RuntimeWarning", r"coroutine '[\w.<>]+' was never awaited"),
         ("AttributeError", r"'coroutine' object has no attribute '\w+'"),
         ("AttributeError", r"'AsyncSession' object has no attribute '(?:exec|query)'"),

@@ -30,7 +30,7 @@ _RAISED: Final = re.compile(
 )
 # SQLAlchemy logs it, too. Where nothing is set up for its logger, Python prints the bare message.
 _COLLECTED: Final = re.compile(
-    r"(?:.*\bsqlalchemy\.pool\b.*)?(?P<message>The garbage collector is trying to clean up non-checked-in connection <.*)"
+    r"(?:.*\bsqlalchemy\.pool\b.*)?(?P<message>The garbage collector is trying to clean up (?:non-checked-in )?connection <.*)"
 )
 # pytest's `--tb=line`: where it was raised, and what.
 _LINE: Final = re.compile(r"^(?P<file>[^\s:][^:]*\.(?:py|pyx)):(?P<line>\d+): (?P<error>\S.*)$")
