@@ -330,6 +330,17 @@ MENTIONS = {
         '[ERROR] Raised exception: prepared statement "__asyncpg_stmt_1__" already exists\n',
         "a prepared statement is not this client's own",
     ),
+    "a session of SQLAlchemy 1.3": (
+        "InvalidRequestError: This Session's transaction has been rolled back due to a previous exception during flush. To begin …\n",
+        "PendingRollbackError: the session has failed before, and was not rolled back",
+    ),
+    "an error in one line": (
+        (
+            "session.py\", line 601, in _assert_active PendingRollbackError: This Session's transaction has been rolled back due to a "
+            "previous exception during flush. To begin …\n"
+        ),
+        "PendingRollbackError: the session has failed before, and was not rolled back",
+    ),
     "a loop that runs": (
         "We get `RuntimeError: asyncio.run() cannot be called from a running event loop`, how to mend it?\n",
         "RuntimeError: a loop was started where one runs already",

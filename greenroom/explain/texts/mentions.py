@@ -28,6 +28,13 @@ _KNOWN: Final = tuple(
             "asyncpg.exceptions._base.InterfaceError",
             "cannot perform operation: another operation is in progress",
         ),
+        (
+            "sqlalchemy.exc.PendingRollbackError",
+            (
+                r"Can't reconnect until invalid (?:savepoint )?transaction is rolled back"
+                r"|This Session's transaction has been rolled back due to a previous exception during flush[^\n]*"
+            ),
+        ),
         ("RuntimeError", r"Task <Task [^\n]*?> got Future <Future [^\n]*?> attached to a different loop"),
         ("RuntimeError", r"asyncio\.run\(\) cannot be called from a running event loop"),
         ("AttributeError", "'AsyncEngine' object has no attribute '_run_ddl_visitor'"),
@@ -59,7 +66,8 @@ _KNOWN: Final = tuple(
 """The messages that no other error has, and whose they are."""
 
 _SOURCE: Final = re.compile(
-    r"^\s*(?:[#>]|\d+\s*[│|]|>>>)|\b(?:raise|assert|match|except|import|print|return|def|if)\b|==|\blog\w*\.\w+\(|\w = f?[\"']"
+    r"^\s*(?:[#>]|\d+\s*[│|]|(?:raise|assert|with|match|except|import|from|print|return|def|if|elif)\b)"
+    r"|==|\blog\w*\.\w+\(|\w = f?[\"']"
 )
 """A line of a program, which may quote an error."""
 
