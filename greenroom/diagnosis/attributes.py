@@ -77,7 +77,7 @@ class Read:
         if self.known:
             return f"`{self.instance}.{self.key}`" if self.instance else f"`{self.key}`"
         if not self.candidates:
-            return "an attribute of this line"
+            return "an attribute of this line" if self.frame else "an attribute"
         *first, last = [f"`{each}`" for each in self.candidates]
         return f"one of {', '.join(first)} and {last}" if first else f"{last} or another of this statement's"
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import CodeType, FrameType, TracebackType
-from typing import Final
+from typing import Any, Final
 
 from greenroom.diagnosis.frames import Line, is_users, place, place_of
 
@@ -25,12 +25,14 @@ class Raised:
         error: The error.
         traceback: Its traceback when it was last seen: a framework that has answered it may take that away.
         handler: The code of the exception handler that it was given to; None if there is none.
+        loop: The event loop that ran when it was first seen; None if none did.
     """
 
     call: str
     error: BaseException
     traceback: TracebackType | None
     handler: CodeType | None = None
+    loop: Any = None
 
     def restored(self) -> BaseException:
         """The error with its traceback."""

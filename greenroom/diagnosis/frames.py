@@ -25,6 +25,8 @@ _CUT_OFF: Final = re.compile(
     r"|pluggy|psycopg2?|psycopg_pool|pydantic|pydantic_core|pytest|pytest_asyncio|sentry_sdk|sqlalchemy|sqlmodel|starlette|taskiq"
     r"|uvicorn|uvloop|contextlib\.py|runpy\.py|threading\.py|typing\.py)(?:[/\\]|$)"
 )
+_CELL: Final = re.compile(r"^(?:Cell In ?\[\d+\]$|<ipython-input-)")
+"""Code of a notebook, as IPython names it."""
 _GREENROOM_ELSEWHERE: Final = re.compile(
     r"(?:^|[/\\])greenroom[/\\](?:diagnosis|explain|loop|plugin|watch)[/\\]"
 )
@@ -38,6 +40,8 @@ def is_users(file: str, *, pasted: bool = False) -> bool:
         file: Its path, as Python has it.
         pasted: It is from the text of a traceback, so the path may be one of another machine.
     """
+    if pasted and _CELL.match(file):
+        return True
     if not file.endswith(".py") or file.startswith((_GREENROOM, *_STDLIB)) or _LIBRARIES.search(file):
         return False
     if pasted:

@@ -31,6 +31,11 @@ def runner(outside: Iterable[Line]) -> str:
         outside: The lines that led to the loop's own functions, the innermost first.
     """
     for line in outside:
+        # from_thread.run(…) hands a coroutine from a worker thread to the loop that has started the thread.
+        if line.function in ("run", "run_sync") and line.file.replace("\\", "/").endswith(
+            "/anyio/from_thread.py"
+        ):
+            continue
         for file, words in _RUNNERS:
             if line.file.replace("\\", "/").endswith(f"/{file}"):
                 return words

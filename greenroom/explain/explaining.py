@@ -16,16 +16,17 @@ LOADS: Final = frozenset({"deferred-column", "detached-instance", "expired-attri
 """The sections of errors that are lazy loads which failed."""
 
 
-def explain(exception: BaseException) -> Explanation | None:
+def explain(exception: BaseException, loop: object = None) -> Explanation | None:
     """Why an exception was raised, in terms of the code that it passed through.
 
     Args:
         exception: A live exception, with its traceback. Those that it was raised from are looked at, too.
+        loop: The event loop that it was raised on, if that is known: the frames do not tell it of one that was caught.
 
     Returns:
         The explanation, or None: it is none of the errors that are known here.
     """
-    explanation = first_explained(_failures(exception))
+    explanation = first_explained(replace(each, loop=loop) for each in _failures(exception))
     if explanation is None or explanation.earlier is None:
         return explanation
     earlier = explain(explanation.earlier)
@@ -62,7 +63,7 @@ def explain_caught(errors: Iterable[Raised]) -> list[tuple[Raised, Explanation]]
     """
     found: list[tuple[Raised, Explanation]] = []
     for raised in errors:
-        explanation = explain(raised.restored())
+        explanation = explain(raised.restored(), raised.loop)
         if explanation and explanation.where and all(explanation != other for _, other in found):
             found.append((raised, explanation))
     return found

@@ -29,6 +29,7 @@ class Failure:
         error: The exception itself; None if it is a pasted one.
         behind: The names of the classes of those behind it: what it was raised from, or in spite of.
         wrapping: How many of a pasted one's first frames are those of the outermost exception of its chain.
+        loop: The event loop that it was seen on, if somebody has noted that.
         said: The match of the recogniser's pattern in the message.
     """
 
@@ -38,6 +39,7 @@ class Failure:
     error: BaseException | None = field(default=None, repr=False)
     behind: tuple[str, ...] = ()
     wrapping: int = 0
+    loop: Any = field(default=None, repr=False)
     said: Any = None
 
     def of(self, *kinds: str) -> bool:

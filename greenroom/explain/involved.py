@@ -17,6 +17,8 @@ def runner(failure: Failure) -> str:
     started = started or failure.passed("asyncio/runners.py", "run")
     if started:
         outside = failure.frames[: failure.frames.index(started)]
+    elif failure.loop is not None:
+        return loops.described(failure.loop)
     else:
         # It ran in another thread, whose frames are not in the traceback.
         outside = tuple(frame for frame in failure.frames if not frame.is_users)
@@ -28,6 +30,8 @@ def ran_on(failure: Failure, loop: asyncio.AbstractEventLoop) -> bool:
     frame = failure.passed("asyncio/base_events.py", "run_until_complete")
     if frame is not None:
         return frame.locals.get("self") is loop
+    if failure.loop is not None:
+        return failure.loop is loop
     return runner(failure) == loops.GREENROOMS == loops.described(loop)
 
 

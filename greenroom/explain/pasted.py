@@ -8,6 +8,7 @@ from greenroom.diagnosis.explanation import Explanation
 from greenroom.explain.explaining import first_explained
 from greenroom.explain.failure import Failure
 from greenroom.explain.texts.lines import lines_of
+from greenroom.explain.texts.mentions import mentioned
 from greenroom.explain.texts.reader import Reader
 
 
@@ -21,8 +22,15 @@ def explain_text(text: str) -> list[Explanation]:
         An explanation of each error that is known here, in the text's order, none of them twice: a test's report and its log, or
         a string and its object, may have the same one.
     """
+    chains = failures_of(text)
+    found = _told(chains)
+    # What stands in the middle of a line is only looked for where nothing else is found.
+    return [told.explanation for told in found or _told([[each] for each in mentioned(text, chains)])]
+
+
+def _told(chains: list[list[Failure]]) -> list[_Told]:
     found: list[_Told] = []
-    for failures in failures_of(text):
+    for failures in chains:
         explanation = first_explained(failures)
         if explanation is None:
             continue
@@ -32,7 +40,7 @@ def explain_text(text: str) -> list[Explanation]:
             found.append(told)
         elif told.tells_more(found[same]):
             found[same] = told
-    return [told.explanation for told in found]
+    return found
 
 
 def failures_of(text: str) -> list[list[Failure]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from asyncio.events import _get_running_loop
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -147,7 +148,7 @@ class Caught:
             known.traceback = error.__traceback__ or known.traceback
             known.handler = handler or known.handler
             return
-        self._noted.append(Raised(CALL.get(), error, error.__traceback__, handler))
+        self._noted.append(Raised(CALL.get(), error, error.__traceback__, handler, _get_running_loop()))
 
 
 def _behind(error: BaseException) -> set[int]:

@@ -9,7 +9,7 @@ import pytest
 
 from greenroom.explain.page import anchor
 from greenroom.explain.registry import RECOGNISERS
-from tests.greenroom.explained import DRIVERS, PAGE, Outcome, cell, line_of, outcomes, run, stated
+from tests.greenroom.explained import DRIVERS, PAGE, Outcome, cells, line_of, outcomes, run, stated
 from tests.greenroom.explained_cases import CASES, Case
 
 FAQ = (Path(__file__).parents[2] / "docs" / "faq.md").read_text()
@@ -41,9 +41,9 @@ def test_explained(
     # No test of the project is left out, and the one that is meant to pass does.
     assert found.keys() - {case.name for case in CASES} == {"swallowed_and_expected"}
     assert found["swallowed_and_expected"] == Outcome("", "")
-    said = stated(driver, "2.1")
+    said, now = stated(driver, "2.1"), cells(found, catches=False)
     assert said.keys() == {case.name for case in CASES}
-    assert "NOT EXPLAINED" not in PAGE.read_text()
+    assert "NO" not in said.values()
     wrong = []
     for case in CASES:
         outcome = found[case.name]
@@ -51,11 +51,32 @@ def test_explained(
             missing = ["it was raised"] if outcome.error else []
         else:
             missing = missing_in(case, outcome)
-        if said[case.name] != cell(outcome):
-            missing.append(f"{cell(outcome)} in {PAGE.name}")
+        if said[case.name] != now[case.name]:
+            missing.append(f"{now[case.name]} in {PAGE.name}")
         if missing:
             wrong.append(f"{case.name}: {missing}\n{outcome.explanation or outcome.error[-2000:]}")
     assert not wrong, "\n\n".join(wrong)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_caught(
+    driver: str,
+    server_url: str,
+    clean_environment: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Each error is explained with the same section where the application catches it and answers with a 500."""
+    monkeypatch.setenv("GREENROOM_SERVER_URL", server_url)
+    root = tmp_path / "explained"
+    run(root, driver, catches=True)
+    found = cells(outcomes(root), catches=True)
+    assert found == stated(driver, "2.1", catches=True)
+    # What a client has not entered is not to be seen in the application.
+    assert {name for name, said in found.items() if said == "NO"} == {
+        "swallowed_and_unknown",
+        "lifespan_of_the_request",
+    }
 
 
 def missing_in(case: Case, outcome: Outcome) -> list[str]:

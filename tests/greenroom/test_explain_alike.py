@@ -493,6 +493,23 @@ TEXTS = {
     ),
     "another warning at Python's end": "sys:1: ResourceWarning: unclosed <socket.socket fd=9>\n",
     "another warning of SQLAlchemy": "a.py:1: SAWarning: Coercing Subquery object into a select()\n",
+    "a test of the text": (
+        "tests/test_a.py:3: in test_a\n    assert \"coroutine 'send' was never awaited\" in text\nE   AssertionError: assert 1 == 2\n"
+    ),
+    "a line that raises it": (
+        '    raise ValueError("cannot perform operation: another operation is in progress")\n'
+        '    with pytest.raises(Error, match="cannot perform operation: another operation is in progress"):\n'
+        "    error = 'cannot perform operation: another operation is in progress'\n"
+    ),
+    "another's error with the text": (
+        'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n'
+        "shop.errors.BusyError: cannot perform operation: another operation is in progress\n"
+    ),
+    "datetimes of Python's own": (
+        'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    one - other\n'
+        "TypeError: can't subtract offset-naive and offset-aware datetimes\n"
+    ),
+    "a server's statement of another language": 'ERROR: prepared statement "plan1" does not exist\n',
     "a loop closed in no frame of asyncio": (
         'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    raise RuntimeError("Event loop is closed")\n'
         "RuntimeError: Event loop is closed\n"

@@ -375,3 +375,51 @@ def test_lazy_loads_fail(catching: Project) -> None:
         ]
     )
     assert result.stdout.str().count("more: docs/faq.md") == 1
+
+
+def test_loop_of_a_caught_error(catching: Project) -> None:
+    """The frames of a caught error do not reach greenroom's loop; two tasks on one session are still that, also from a thread."""
+    catching.write(
+        "shop/tasks.py",
+        """
+        import asyncio
+
+        from anyio import from_thread
+        from sqlalchemy import text
+
+        from shop.main import app, new_session
+
+
+        async def both():
+            async with new_session() as session:
+                await session.execute(text("SELECT 1"))
+                await asyncio.gather(session.execute(text("SELECT pg_sleep(0.1)")), session.commit())
+
+
+        @app.get("/tasks")
+        async def get_tasks():
+            await both()
+
+
+        @app.get("/from-thread")
+        def get_from_thread():
+            from_thread.run(both)
+        """,
+    )
+    catching.write(
+        "tests/test_it.py",
+        """
+        import shop.tasks
+        import pytest
+
+        @pytest.mark.parametrize("path", ["tasks", "from-thread"])
+        def test_it(client, path):
+            assert client.get(f"/{path}").status_code == 200
+        """,
+    )
+    result = catching.pytest("tests/test_it.py")
+    # What the tasks have left behind fails the teardown as well.
+    assert result.parseoutcomes()["failed"] == 2
+    output = result.stdout.str()
+    assert output.count("#another-operation-is-in-progress") == 2
+    assert "#different-loop" not in output

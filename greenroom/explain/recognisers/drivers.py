@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from greenroom.diagnosis.explanation import Explanation, Fix
 from greenroom.explain.failure import Failure
 from greenroom.explain.registry import recogniser
 
+_CODECS: Final = re.compile(r"(?:^|[/\\])asyncpg[/\\]pgproto[/\\]")
 _PREPARED: Final = "prepared-statements"
 _WRAPPED: Final = (
     "sqlalchemy.exc.DBAPIError",
@@ -135,12 +137,16 @@ def multiple_commands(failure: Failure) -> Explanation:
 
 @recogniser(
     "asyncpg.exceptions.DataError",
+    # What it comes from, where a text is cut off.
+    "TypeError",
     *_WRAPPED,
     says="can't subtract offset-naive and offset-aware datetimes",
     section="naive-and-aware-datetimes",
 )
-def naive_and_aware(failure: Failure) -> Explanation:
+def naive_and_aware(failure: Failure) -> Explanation | None:
     """A datetime with a timezone for a column without one."""
+    if failure.of("TypeError") and not any(_CODECS.search(frame.file) for frame in failure.frames[-1:]):
+        return None
     return Explanation(
         "DataError: a datetime with a timezone for a column without one",
         f"{failure.quoted} sends a datetime that has a timezone, and the column (or parameter) is TIMESTAMP WITHOUT TIME ZONE, which "

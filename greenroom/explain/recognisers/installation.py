@@ -70,12 +70,13 @@ def no_greenlet(failure: Failure) -> Explanation | None:
 def asynchronous_engine(failure: Failure) -> Explanation | None:
     """An `AsyncEngine`, or what it made, where synchronous code expects an `Engine`."""
     users, kind = failure.users, failure.said[1]
-    if users is None or failure.raised_by_hand or (failure.error is not None and not _is_theirs(failure)):
+    if failure.raised_by_hand or (failure.error is not None and (users is None or not _is_theirs(failure))):
         return None
-    if kind == _MANAGER and failure.error is None and ".begin()" not in users.text:
+    line = users.text if users else failure.message
+    if kind == _MANAGER and failure.error is None and ".begin()" not in line:
         # Many other things are made by contextlib, and a pasted text has no objects.
         return None
-    if "create_all" in users.text or "drop_all" in users.text:
+    if "create_all" in line or "drop_all" in line or "_run_ddl_visitor" in line:
         second = (
             "or hand the synchronous code over:",
             "async with engine.begin() as connection:\n    await connection.run_sync(metadata.create_all)",
@@ -87,7 +88,7 @@ def asynchronous_engine(failure: Failure) -> Explanation | None:
         )
     return Explanation(
         f"{failure.kind}: an asynchronous engine in synchronous code",
-        f"{users.quoted} is synchronous code, and was given an {kind}.",
+        f"{failure.quoted} is synchronous code, and was given an {kind}.",
         "AsyncEngine, AsyncConnection and AsyncSession are not the synchronous ones with other drivers: each of their calls must be awaited.",
         [
             (

@@ -17,6 +17,11 @@ _SECTION: Final = "different-loop"
 _ASYNCPG: Final = "sqlalchemy/dialects/postgresql/asyncpg.py"
 _DRIVERS: Final = re.compile(r"[/\\](?:asyncpg|psycopg|sqlalchemy)[/\\]|^asyncpg/")
 _BELONGS: Final = "An asyncpg connection belongs to the event loop that it was opened on"
+_LOCKS: Final = "Locks, queues and events of asyncio belong to the first loop that waits for them. One at module level outlives its loop."
+_LOCKS_FIXES: Final[list[Fix]] = [
+    ("make it where the loop runs, for example in the lifespan:", "app.state.lock = asyncio.Lock()"),
+    ("or use all of it on one loop:", "run(coroutine)  # greenroom's fixture"),
+]
 _ONE_SCOPE: Final = (
     "run fixtures and tests on one loop; both lines are needed:",
     '[tool.pytest.ini_options]\nasyncio_default_fixture_loop_scope = "session"\nasyncio_default_test_loop_scope = "session"',
@@ -38,7 +43,18 @@ def different_loop(failure: Failure) -> Explanation | None:
             "RuntimeError: something of one event loop was awaited on another",
             "A future, a lock, a queue or a connection was made on one event loop and awaited on another. The text does not tell which.",
             "Each of them belongs to the loop that it was made on. A pool of connections at module level outlives the loop of a test.",
-            [fixes.on_greenrooms_loop(), fixes.NO_POOL],
+            [
+                fixes.on_greenrooms_loop(),
+                ("or, of an engine's connections, keep none for the other loop's code:", fixes.NO_POOL[1]),
+            ],
+        )
+    if failure.passed("asyncio/locks.py") or failure.passed("asyncio/queues.py"):
+        # Up to Python 3.9; since then they say it themselves, see `bound_to_a_loop`.
+        return Explanation(
+            "RuntimeError: a lock or a queue was used on two event loops",
+            f"{failure.quoted} waits for it on {runner(failure)}. It was made on another loop, or has been waited for there.",
+            _LOCKS,
+            _LOCKS_FIXES,
         )
     return Explanation(
         "RuntimeError: a future of one event loop was awaited on another",
@@ -60,7 +76,9 @@ def different_loop(failure: Failure) -> Explanation | None:
 @recogniser("RuntimeError", says="^Event loop is closed$", section="event-loop-is-closed")
 def closed_loop(failure: Failure) -> Explanation | None:
     """`Event loop is closed`, also of asyncpg's connections on one."""
-    if failure.raised_by_hand or not failure.passed("asyncio/base_events.py", "_check_closed"):
+    # Of a text, it may be all that there is.
+    known = failure.passed("asyncio/base_events.py", "_check_closed") and not failure.raised_by_hand
+    if not known and (failure.error is not None or failure.frames):
         return None
     if _in_driver(failure):
         return _connection(failure, "RuntimeError: a connection was used after its event loop was closed")
@@ -102,11 +120,8 @@ def bound_to_a_loop(failure: Failure) -> Explanation | None:
     return Explanation(
         f"RuntimeError: an asyncio.{kind.rpartition('.')[2]} was used on two event loops",
         f"{failure.quoted} uses it on {runner(failure)}. It has been used before on {made}.",
-        "Locks, queues and events of asyncio belong to the first loop that waits for them. One at module level outlives its loop.",
-        [
-            ("make it where the loop runs, for example in the lifespan:", "app.state.lock = asyncio.Lock()"),
-            ("or use all of it on one loop:", "run(coroutine)  # greenroom's fixture"),
-        ],
+        _LOCKS,
+        _LOCKS_FIXES,
     )
 
 
@@ -118,7 +133,9 @@ def bound_to_a_loop(failure: Failure) -> Explanation | None:
 )
 def running_already(failure: Failure) -> Explanation | None:
     """`asyncio.run() cannot be called from a running event loop` and its like."""
-    if not (failure.passed("asyncio/runners.py") or failure.passed("asyncio/base_events.py")):
+    # The same: some have cut off its end.
+    known = failure.passed("asyncio/runners.py") or failure.passed("asyncio/base_events.py")
+    if not known and (failure.error is not None or failure.raised_by_user or failure.raised_by_hand):
         return None
     started = re.fullmatch(
         r"(?:asyncio\.run|\w+\.run_until_complete|\w+\.run)\((.*)\)",

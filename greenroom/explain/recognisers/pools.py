@@ -45,7 +45,8 @@ def exhausted(failure: Failure) -> Explanation:
 @recogniser(
     "sqlalchemy.exc.SAWarning",
     "SAWarning",
-    says="^The garbage collector is trying to clean up non-checked-in connection",
+    # Up to SQLAlchemy 1.4 in other words.
+    says="^The garbage collector is trying to clean up (?:non-checked-in )?connection",
     section="garbage-collector",
     says_where=True,
 )

@@ -21,6 +21,22 @@ _SQLMODELS = "exec"
 def session_class(failure: Failure) -> Explanation | None:
     """`'AsyncSession' object has no attribute 'exec'`."""
     kind, name = failure.said.groups()
+    if (kind, name) == ("AsyncSession", "query") and not failure.raised_by_hand:
+        return Explanation(
+            "AttributeError: AsyncSession has no query()",
+            f"{failure.quoted} calls `query()`, which a synchronous Session has, and an AsyncSession has not.",
+            "query() sends its statement when the result is read, where nothing can be awaited.",
+            [
+                (
+                    "make the query with select(), and await it:",
+                    "await session.scalars(select(Model).where(…))",
+                ),
+                (
+                    "or run code that needs query() on the synchronous side:",
+                    "await session.run_sync(function)",
+                ),
+            ],
+        )
     if failure.raised_by_hand or (failure.error is None and name != _SQLMODELS):
         return None
     classes = (

@@ -78,9 +78,17 @@ def _in_background(read: Read, name: str) -> Explanation:
     )
 
 
+# Up to SQLAlchemy 1.3 it had no class of its own.
 @recogniser(
     "sqlalchemy.exc.PendingRollbackError",
-    says="^(?!Can't reconnect until invalid)",
+    "sqlalchemy.exc.InvalidRequestError",
+    says="^This Session's transaction has been rolled back due to a previous exception during flush",
+    section="pending-rollback",
+    sqlalchemy=True,
+)
+@recogniser(
+    "sqlalchemy.exc.PendingRollbackError",
+    says="^(?!Can't reconnect until invalid|This Session's transaction has been rolled back due to a previous exception during flush)",
     section="pending-rollback",
     sqlalchemy=True,
 )
@@ -90,7 +98,11 @@ def pending_rollback(failure: Failure) -> Explanation:
     text = ""
     if original is not None:
         text = f"{type(original).__name__}: {str(original).splitlines()[0]}"
-    elif found := re.search(r"Original exception was: (.*)", failure.message):
+    elif found := re.search(
+        # SQLAlchemy puts its own words before it, on a line of theirs.
+        r"Original exception was: (?:\(raised as a result of [^\n]*\)\n)?(.*)",
+        failure.message,
+    ):
         text = found[1]
     cause = f"It was: {text}" if text else "What that was is above in the log, or was swallowed."
     session = _Session(failure)

@@ -22,7 +22,7 @@ _LONG: Final = re.compile(r"^(?P<file>[^\s:][^:]*\.(?:py|pyx)):(?P<line>\d+): ?(
 _DEFINED: Final = re.compile(r"^[> ]   (?:async )?def (?P<function>\w+)\(")
 _WARNED: Final = re.compile(
     # Without a file where nothing runs any more: at Python's end, or in its garbage collector.
-    r"^\s*(?:(?P<file>[^\s:][^:]*\.py)|sys|<sys>):(?P<line>\d+): (?P<kind>\w*Warning): (?P<message>.*)$"
+    r"^\s*(?:(?P<file>(?:[A-Za-z]:)?[^\s:][^:]*\.py)|sys|<sys>):(?P<line>\d+): (?P<kind>\w*Warning): (?P<message>.*)$"
 )
 _RAISED: Final = re.compile(
     r"^(?P<kind>(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Warning|Greenlet|Exit|Group|Transaction|Failed|Closed|Interrupt"
@@ -30,13 +30,21 @@ _RAISED: Final = re.compile(
 )
 # SQLAlchemy logs it, too. Where nothing is set up for its logger, Python prints the bare message.
 _COLLECTED: Final = re.compile(
-    r"(?:.*\bsqlalchemy\.pool\b.*)?(?P<message>The garbage collector is trying to clean up non-checked-in connection <.*)"
+    r"(?:.*\bsqlalchemy\.pool\b.*)?(?P<message>The garbage collector is trying to clean up (?:non-checked-in )?connection <.*)"
 )
 # pytest's `--tb=line`: where it was raised, and what.
 _LINE: Final = re.compile(r"^(?P<file>[^\s:][^:]*\.(?:py|pyx)):(?P<line>\d+): (?P<error>\S.*)$")
 # Sentry's Markdown.
 _SENTRY: Final = re.compile(r"^\s*(?P<function>\S+) in (?P<file>\S+) \[Line (?P<line>\d+)")
 _SENTRYS: Final = re.compile(r"^\*\*(?P<name>Type|Value):\*\* (?P<text>.*)$")
+# IPython's, with the lines around each place; before its version 8.
+_NOTEBOOK: Final = re.compile(
+    r"^(?:File )?(?P<file>[~/\w][^\s:]*\.pyx?):(?P<line>\d+), in (?P<function>[\w.<>]+)\(.*\)$"
+    r"|^(?P<cell>Cell In ?\[\d+\]), line (?P<number>\d+)$"
+    r"|^(?P<old><ipython-input-[\w-]+>|[~/][^\s:]*\.py) in (?P<old_function>[\w.<>]+)(?:\(.*\))?$"
+)
+_BELOW: Final = re.compile(r"^at line (\d+)$")
+_NUMBERED: Final = re.compile(r"^\s*(?P<arrow>-+> ?)?(?P<number>\d+)(?: (?P<text>.*))?$")
 _LEFT_OUT: Final = re.compile(r"^\s*(?:\.\.\.|\(\d+ additional frame\(s\) were not displayed\))\s*$")
 # loguru's variables below a line: each hangs on its place in the line.
 _HANGS: Final = re.compile(r"^(?P<before>[\s│|]*)└ ?(?P<value>.*)$")
@@ -45,7 +53,9 @@ _CHAINED: Final = (
     "During handling of the above exception, another exception occurred:",
 )
 # The next line of a log is no line of a message.
-_LOGGED: Final = re.compile(r"^(?:\[?(?:TRACE|DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b[]: ]|\{\")")
+_LOGGED: Final = re.compile(
+    r"^(?:Task exception was never retrieved$|future: <Task |\[?(?:TRACE|DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b[]: ]|\{\")"
+)
 _RULE: Final = re.compile(r"^[-=_+~ |]{4,}|^[=_-]{3,} .* [=_-]{3,}$")
 _FAILED: Final = re.compile(
     r"async def functions are not natively supported\.|'.*' requested an async fixture '|ScopeMismatch: You tried"
@@ -78,11 +88,39 @@ class Reader:
         self._function = ""
         self._first = False
         self._headed = False
+        self._notebook = False
 
     def feed(self, line: str) -> None:
         """Take one line."""
-        if not (self._pythons(line) or self._trackers(line) or self._pytests(line)):
+        if not (self._notebooks(line) or self._pythons(line) or self._trackers(line) or self._pytests(line)):
             self._text(line)
+
+    def _notebooks(self, line: str) -> bool:
+        """A line of IPython's form: a place, or one of the numbered lines around it."""
+        if found := _NOTEBOOK.match(line):
+            self._error_first()
+            if self._kind and not self._first:
+                self._begin()
+            parts = found.groupdict()
+            file = parts["file"] or parts["cell"] or parts["old"]
+            # A method has its class's name, too.
+            function = (parts["function"] or parts["old_function"] or "").rpartition(".")[2]
+            self._frames.append(Frame(file, int(parts["line"] or parts["number"] or 0), function))
+            self._notebook = True
+            return True
+        if not self._notebook or (self._kind and not self._first):
+            return False
+        if below := _BELOW.match(line):
+            # Sentry's page has the number below.
+            self._frames[-1] = replace(self._frames[-1], number=int(below[1]))
+            return True
+        numbered = _NUMBERED.match(line)
+        if numbered is None:
+            return False
+        if numbered["arrow"]:
+            text = (numbered["text"] or "").strip()
+            self._frames[-1] = replace(self._frames[-1], number=int(numbered["number"]), text=text)
+        return True
 
     def _pythons(self, line: str) -> bool:
         """A line of Python's own form: a head, a place, a warning, what links the errors of a chain."""
@@ -229,7 +267,8 @@ class Reader:
         self._kind, self._message, self._open = kind, [message], True
 
     def _source_of_last(self, line: str) -> None:
-        if not self._frames:
+        # In a notebook's form the right one has an arrow.
+        if not self._frames or self._notebook:
             return
         last = self._frames[-1]
         marks = _MARKS.match(line)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import BackgroundTasks, Depends, FastAPI, Request
 from pydantic import BaseModel, ConfigDict
+from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vault import service
 from vault.models import Provider
@@ -26,6 +28,40 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
 
 
 app = FastAPI(lifespan=lifespan)
+
+
+bodies: list[Callable[[], None]] = []
+"""What the next request of /body does: see tests/conftest.py."""
+
+
+class Catching:
+    """A middleware as many services have one: it makes a 500 of each error."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def note(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, note)
+        except Exception:  # noqa: BLE001 - as they have it
+            if scope["type"] == "http" and not begun:
+                await JSONResponse({}, 500)(scope, receive, send)
+
+
+if os.environ.get("CATCHES"):
+    app.add_middleware(Catching)
+
+
+@app.get("/body")
+def get_body() -> None:
+    bodies.pop()()
 
 
 async def get_session() -> AsyncIterator[AsyncSession]:
