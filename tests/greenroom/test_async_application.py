@@ -18,13 +18,13 @@ def shop(project: Project) -> Project:
 TESTS = """
     import asyncio
 
-    import httpx2
     import pytest
     from shop.main import app, create, events, new_session
+    from starlette.testclient import httpx
 
     @pytest.fixture
     async def http():
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             yield client
 
 """
@@ -49,6 +49,7 @@ def test_client(shop: Project) -> None:
 
 def test_page(shop: Project) -> None:
     """The example of docs/async-tests.md passes: its conftest, and its asynchronous and synchronous test in one file."""
+    pytest.importorskip("httpx2")
     conftest, tests = (
         block.text for block in blocks_of(ROOT / "docs/async-tests.md") if block.language == "python"
     )
