@@ -12,6 +12,7 @@ from sqlalchemy.orm.session import _sessions
 from sqlalchemy.pool.base import _ConnectionFairy, _ConnectionRecord
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import Session
     from sqlalchemy.pool import Pool
 
@@ -56,6 +57,13 @@ def has_front(target: Any) -> bool:
         front._retrieve_proxy_for_target(target, regenerate=False) is not None  # noqa: SLF001
         for front in (AsyncEngine, AsyncSession)
     )
+
+
+def front_of(session: Session) -> AsyncSession | None:
+    """The `AsyncSession` that a session belongs to, if there is one."""
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    return AsyncSession._retrieve_proxy_for_target(session, regenerate=False)  # noqa: SLF001
 
 
 def hide_connecting(hidden: Callable[[Any], bool]) -> None:
