@@ -35,7 +35,15 @@ myst_heading_anchors = 4
 myst_links_external_new_tab = False
 
 NAVIGATION = {
-    "Write tests": ["testing-guide", "async-tests", "adopting", "migrations", "configuration", "extensions", "commands"],
+    "Write tests": [
+        "testing-guide",
+        "async-tests",
+        "adopting",
+        "migrations",
+        "configuration",
+        "extensions",
+        "commands",
+    ],
     "When something is wrong": ["faq", "explained-errors", "troubleshooting/*"],
     "Run them": ["docker", "ci", "github-actions", "offline-images"],
     "Understand it": ["how-it-works", "benchmarks", "decisions/README"],

@@ -21,8 +21,8 @@ def shop(project: Project) -> Project:
     return project
 
 
-def folders() -> list[Path]:
-    """Where pytest-asyncio is. The environment of these tests has none, as it would take part in each of their runs."""
+def folders() -> list[Path | None]:
+    """Where pytest-asyncio is; None if it is nowhere. The environment of these tests has none, as it would take part in each of their runs."""
     if named := os.environ.get(FOLDER):
         return [Path(named)]
     return [
@@ -31,7 +31,7 @@ def folders() -> list[Path]:
     ]
 
 
-@pytest.fixture(params=folders() or [None], ids=lambda folder: folder.parts[-4] if folder else "none")
+@pytest.fixture(params=folders(), ids=lambda folder: folder.parts[-4] if folder else "none")
 def asyncio_shop(shop: Project, request: pytest.FixtureRequest) -> Project:
     """The same, with pytest-asyncio."""
     if request.param is None:
