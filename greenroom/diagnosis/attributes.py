@@ -130,11 +130,9 @@ class Read:
 
     @property
     def awaitable(self) -> bool:
-        """Whether the model has SQLAlchemy's `AsyncAttrs`."""
-        module = sys.modules.get("sqlalchemy.ext.asyncio")
-        return (
-            self.state is not None and module is not None and issubclass(self.state.class_, module.AsyncAttrs)
-        )
+        """Whether the model has SQLAlchemy's `AsyncAttrs`, which 2.0.13 brought."""
+        attributes = getattr(sys.modules.get("sqlalchemy.ext.asyncio"), "AsyncAttrs", ())
+        return self.state is not None and issubclass(self.state.class_, attributes)
 
 
 def why_loaded(state: Any, key: str) -> Why:

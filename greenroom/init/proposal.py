@@ -86,6 +86,9 @@ class Proposal:
         if named := self._roles():
             table["roles"] = list(named)
             why["roles"] = f"named by {next(iter(named.values()))}"
+        if found := surroundings.async_tests(self.repository, self.root):
+            table["async_tests"] = True
+            why["async_tests"] = found
         if chosen.environment:
             table["environment"] = dict(chosen.environment)
             why |= {f"environment.{name}": place for name, place in chosen.why.items()}

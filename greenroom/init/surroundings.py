@@ -90,6 +90,32 @@ def tests_today(repository: Repository, project: Path) -> list[str]:
     return list(found.values())
 
 
+def async_tests(repository: Repository, project: Path) -> str:
+    """How many asynchronous tests there are, with the place of the first; empty if there are none.
+
+    Those of `unittest` have a loop of their own, and keep it.
+    """
+    found = []
+    for module in repository.modules:
+        if not module.path.is_relative_to(project) or not repository.is_test(module.path):
+            continue
+        unittests = {
+            id(test)
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.ClassDef) and any("TestCase" in last(base) for base in node.bases)
+            for test in node.body
+        }
+        found += [
+            repository.shown(module.path, node.lineno)
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.AsyncFunctionDef)
+            and node.name.startswith("test")
+            and id(node) not in unittests
+        ]
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"{found[0]}{more}" if found else ""
+
+
 FIXTURES: Final = (
     "app", "async_session", "client", "database_url", "engine", "make_client", "role_engine", "run",
     "scratch_database", "session", "sync_database_url",

@@ -114,6 +114,7 @@ class Loop:
         if self.can_hop():
             # The portal refuses to be called from its own thread.
             return self.wait(asyncio.run_coroutine_threadsafe(_called(function, *args), self.loop), name)
+        self._refuse("A TestClient's request")
         return self.wait(self._portal.start_task_soon(function, *args), name)
 
     # -- handing it work ---------------------------------------------------------------------------------------------
@@ -192,10 +193,8 @@ class Loop:
         """
         __tracebackhide__ = True
         hops = self.can_hop()
-        if not hops and self._thread is threading.current_thread():
-            raise RuntimeError(
-                f"{what} was waited for in asynchronous code, where the loop would wait for itself. {_CLIENTS}"
-            )
+        if not hops:
+            self._refuse(what)
         bound, waited = self.timeout and max(self.timeout, at_least), 0.0
         try:
             while True:
@@ -214,6 +213,14 @@ class Loop:
         except BaseException:
             future.cancel()
             raise
+
+    def _refuse(self, what: str) -> None:
+        """Refuse to wait on the loop's own thread."""
+        __tracebackhide__ = True
+        if self._thread is threading.current_thread():
+            raise RuntimeError(
+                f"{what} was waited for in asynchronous code, where the loop would wait for itself. {_CLIENTS}"
+            )
 
     def _look(self, future: Future[Any], what: str, waited: float, bound: float) -> None:
         """Raise if there is nothing more to wait for, and say where the application is."""

@@ -56,7 +56,7 @@ class Rewinding:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._sessions = WiderSessions()
+        self._sessions = WiderSessions(worker.loop.run if worker.config.async_tests else None)
         self._nodes: dict[int, Node] = {}
         """The scopes that may have a baseline, by depth."""
         self._made: list[tuple[int, pytest.FixtureDef[Any], Any]] = []

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from greenroom.private.sqlalchemy import has_front, sessions
+from greenroom.errors import HangError
+from greenroom.private.sqlalchemy import front_of, has_front, sessions
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from greenroom.database.rewind.rewinder import Rewinder
+    from greenroom.typing import Run
 
 
 class WiderSessions:
@@ -23,9 +25,13 @@ class WiderSessions:
 
     A transaction that was left open with something written is its fixture's to keep: an outer transaction, as some suites
     have it. All others are rolled back after each test.
+
+    Args:
+        run: Runs a coroutine on the loop, where asynchronous fixtures are on it; None where their sessions may be on another.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: Run | None) -> None:
+        self._run = run
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._held: dict[int, set[int]] = {}
 
@@ -48,8 +54,8 @@ class WiderSessions:
             if session in before:
                 continue
             pid = None
-            if session.in_transaction() and not has_front(session):
-                pid, has_written = _backend(session)
+            if session.in_transaction() and (self._run is not None or not has_front(session)):
+                pid, has_written = self._backend(session)
                 if has_written:
                     continue
             in_transaction.discard(pid)
@@ -62,12 +68,35 @@ class WiderSessions:
     def roll_back(self) -> None:
         """End the transactions that a test has begun in them."""
         for session in list(self._sessions):
-            if session.in_transaction() and not has_front(session):
+            if not session.in_transaction():
+                continue
+            if has_front(session):
+                self._roll_back_on_the_loop(session)
+            else:
                 try:
                     session.rollback()
                 except SQLAlchemyError:
                     # Its connection is lost. What it holds is nothing that the next test could use.
                     session.close()
+
+    def _roll_back_on_the_loop(self, session: Session) -> None:
+        front = front_of(session) if self._run is not None else None
+        if front is None or self._run is None:
+            return
+        try:
+            self._run(front.rollback())
+        except (SQLAlchemyError, HangError):
+            with contextlib.suppress(SQLAlchemyError, HangError):
+                self._run(front.close())
+
+    def _backend(self, session: Session) -> tuple[int | None, bool]:
+        front = front_of(session) if has_front(session) else None
+        if front is None or self._run is None:
+            return _backend(session)
+        try:
+            return self._run(front.run_sync(_backend))
+        except (RuntimeError, HangError):  # it is another loop's
+            return None, True
 
     def forget(self, depth: int, rewinders: Collection[Rewinder]) -> None:
         """No longer take for granted the transactions of the scopes from a depth downwards."""

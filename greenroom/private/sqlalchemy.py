@@ -16,6 +16,7 @@ from sqlalchemy.pool.base import _ConnectionFairy, _ConnectionRecord
 if TYPE_CHECKING:
     from types import FrameType
 
+    from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.pool import Pool
 
 _FILE: Final = session.__file__
@@ -78,6 +79,13 @@ def has_front(target: Any) -> bool:
         front._retrieve_proxy_for_target(target, regenerate=False) is not None  # noqa: SLF001
         for front in (AsyncEngine, AsyncSession)
     )
+
+
+def front_of(session: Session) -> AsyncSession | None:
+    """The `AsyncSession` that a session belongs to, if there is one."""
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    return AsyncSession._retrieve_proxy_for_target(session, regenerate=False)  # noqa: SLF001
 
 
 def hide_connecting(hidden: Callable[[Any], bool]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.greenroom.conftest import Project
+from tests.greenroom.conftest import ROOT, Project
+from tests.greenroom.pages import blocks_of
 
 
 @pytest.fixture
@@ -17,13 +18,13 @@ def shop(project: Project) -> Project:
 TESTS = """
     import asyncio
 
-    import httpx2
     import pytest
     from shop.main import app, create, events, new_session
+    from starlette.testclient import httpx
 
     @pytest.fixture
     async def http():
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             yield client
 
 """
@@ -44,6 +45,16 @@ def test_client(shop: Project) -> None:
         assert [each.json() for each in both] == [["a", "b"]] * 2
     """
     )
+
+
+def test_page(shop: Project) -> None:
+    """The example of docs/async-tests.md passes: its conftest, and its asynchronous and synchronous test in one file."""
+    pytest.importorskip("httpx2")
+    conftest, tests = (
+        block.text for block in blocks_of(ROOT / "docs/async-tests.md") if block.language == "python"
+    )
+    shop.write("tests/conftest.py", conftest)
+    assert "2 passed" in shop.passes(tests).stdout.str()
 
 
 def test_lifespan_is_never_open_twice(shop: Project) -> None:

@@ -222,3 +222,29 @@ def test_synchronous_client(shop: Project) -> None:
             assert event in (("up", "down")[number % 2], "stream closed") or "stream closed" in events
     """
     )
+
+
+def test_sessions_of_wider_fixtures(shop: Project) -> None:
+    """What a fixture of wider scope has written is there for each test, and its asynchronous session is rolled back after each."""
+    shop.passes(
+        TESTS
+        + """
+    from shop.models import Customer
+    from sqlalchemy import select
+
+    @pytest.fixture(scope="module")
+    async def wide():
+        async with new_session() as session:
+            await create(session, "wide")
+            yield session
+
+    @pytest.mark.parametrize("number", range(3))
+    async def test_it(wide, number):
+        assert list(await wide.scalars(select(Customer.name))) == ["wide"]
+        wide.add(Customer(name=f"flushed {number}"))
+        await wide.flush()
+        async with new_session() as session:
+            await create(session, f"committed {number}")
+        assert len(list(await wide.scalars(select(Customer.name)))) == 3
+    """
+    )

@@ -158,6 +158,38 @@ def test_hang(shop: Project, body: str, told: str) -> None:
     result.stdout.fnmatch_lines([told])
 
 
+def test_client_where_it_cannot_wait(shop: Project) -> None:
+    """A synchronous client in a task of a test is refused with a sentence, at once, and so are `TestClient` and `run`."""
+    shop.write(
+        "tests/test_it.py",
+        TESTS
+        + """
+    from shop.main import app
+    from starlette.testclient import TestClient
+
+    async def in_a_task(function, *arguments):
+        async def call():
+            function(*arguments)
+
+        with pytest.raises(RuntimeError) as caught:
+            await asyncio.create_task(call())
+        return str(caught.value)
+
+    async def test_it(client, run):
+        said = await in_a_task(client.get, "/customers")
+        assert said.startswith("GET /customers was waited for in asynchronous code, where the loop would wait for itself.")
+        said = await in_a_task(TestClient(app).get, "/customers")
+        assert said.startswith("A TestClient's request was waited for in asynchronous code")
+        sleeping = asyncio.sleep(0)
+        said = await in_a_task(run, sleeping)
+        assert said.startswith("run() was called in asynchronous code")
+        assert client.get("/customers").json() == []
+    """,
+    )
+    result = shop.pytest("tests/test_it.py")
+    result.assert_outcomes(passed=1)
+
+
 def test_explained(shop: Project) -> None:
     """The reason of a known error is told, and the database is kept."""
     shop.write(
@@ -166,8 +198,7 @@ def test_explained(shop: Project) -> None:
         + """
     async def test_lazy(async_session):
         customer = await create(async_session, "a")
-        async_session.expire(customer)
-        assert customer.name == "a"
+        assert customer.orders == []
     """,
     )
     result = shop.pytest("tests/test_it.py")

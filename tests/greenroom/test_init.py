@@ -555,6 +555,29 @@ def test_fixtures_with_names_of_greenrooms(bare: Project) -> None:
     assert "from greenroom.plugin.fixtures import client, session" in said
 
 
+def test_asynchronous_tests(bare: Project) -> None:
+    """Where there are some, greenroom runs them; those of `unittest` have a loop of their own."""
+    bare.write("pyproject.toml", '[project]\nname = "shop"\n')
+    service(bare)
+    bare.write(
+        "tests/test_async.py",
+        """
+        import unittest
+
+        class TestOwn(unittest.IsolatedAsyncioTestCase):
+            async def test_own(self): ...
+        """,
+    )
+    assert "async_tests" not in bare.command("init", "--dry-run", "--no-add").stdout
+    bare.write(
+        "tests/test_more.py",
+        "async def helper(): ...\nasync def test_one(run): ...\nasync def test_two(): ...\n",
+    )
+    assert written(bare)["async_tests"] is True
+    assert "# tests/test_more.py:2 and 1 more" in (bare.root / "pyproject.toml").read_text()
+    bare.passes("async def test_it(): ...")
+
+
 def test_extensions(bare: Project) -> None:
     """Those that migrations create, also in a schema, and those that models use; nothing that is only told of in prose."""
     bare.write("pyproject.toml", '[project]\nname = "shop"\n')
