@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import traceback
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,12 @@ WHY: Final = "greenroom: why this failed"
 SWALLOWED: Final = "greenroom: what the application raised"
 ELSEWHERE: Final = "greenroom: another database"
 RESTARTED: Final = "greenroom: the application was started again"
+REWOUND: Final = "greenroom: rows that were rewound"
 """Head the sections of a report."""
+
+_MISSING: Final = re.compile(
+    r'Key \((?P<columns>[^)]+)\)=\((?P<values>[^)]*)\) is not present in table "(?P<table>[^"]+)"'
+)
 
 
 class Explaining:
@@ -50,6 +56,8 @@ class Explaining:
             caught = self._worker.watch.caught.take(call.excinfo.value)
             for title, text in _explanations(call.excinfo.value, swallowed, caught):
                 add_section(report, title, text)
+            if missing := self._rewound(call.excinfo.value):
+                add_section(report, REWOUND, missing)
             if why := self._worker.application.take_restart():
                 add_section(
                     report, RESTARTED, f"Before this test, since {why}.\nWhat it had in memory is gone."
@@ -64,6 +72,22 @@ class Explaining:
         if report.when == "teardown":
             self._known = set(self._worker.elsewhere())
         return report
+
+    def _rewound(self, error: BaseException) -> str:
+        """What may have become of a row that another one refers to, if a test has been rewound before this one."""
+        if not self._worker.database.rewinds:
+            return ""
+        texts = (str(each) for each in chain(error, expected=False))
+        found = next(filter(None, map(_MISSING.search, texts)), None)
+        if found is None:
+            return ""
+        return (
+            f"There is no row in `{found['table']}` for {found['columns']} = {found['values']}. If an earlier test has written one, it was rewound\n"
+            "with that test, also where something has kept the object or its key: a cache, a module's variable, or a\n"
+            "fixture of wider scope that writes while a test runs. What such a fixture writes while it is set up stays.\n\n"
+            "fix 1: write the row where the fixture is set up, before its `yield` or `return`\n"
+            "fix 2: or write it in each test, and keep nothing from one test to the next"
+        )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:

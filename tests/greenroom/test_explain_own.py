@@ -156,3 +156,50 @@ def test_one_cause_in_a_log(tmp_path: Path) -> None:
     assert "fix" not in second.replace("first", "")
     alone = greenroom(stdin=LOG.partition("\n\n")[2], cwd=tmp_path)
     assert "fix 1: " in alone.stdout
+
+
+def test_rows_that_were_rewound(project: Project) -> None:
+    """A test that refers to a row which an earlier test has written is told what has become of it; the first test is not."""
+    project.write(
+        "tests/test_it.py",
+        """
+        import functools
+        import pytest
+        from shop.models import Customer, Order
+
+        @pytest.fixture(scope="module")
+        def make(engine):
+            from sqlalchemy.orm import Session
+
+            @functools.cache
+            def customer():
+                with Session(engine) as session:
+                    found = Customer(name="Ada")
+                    session.add(found)
+                    session.commit()
+                    return found.id
+            return customer
+
+        def order(session, customer):
+            session.add(Order(customer_id=customer))
+            session.commit()
+
+        def test_wrong_from_the_start(session):
+            order(session, 99)
+
+        def test_writes(session, make):
+            order(session, make())
+
+        def test_remembers(session, make):
+            order(session, make())
+        """,
+    )
+    result = project.pytest("-p", "no:randomly", "tests/test_it.py")
+    result.assert_outcomes(failed=2, passed=1)
+    output = result.stdout.str()
+    first, _, second = output.partition("_ test_remembers _")
+    assert "rows that were rewound" not in first
+    assert (
+        "There is no row in `customers` for customer_id = 1. If an earlier test has written one, it was rewound"
+        in second
+    )
