@@ -46,7 +46,7 @@ NAVIGATION = {
     ],
     "When something is wrong": ["faq", "explained-errors", "troubleshooting/*"],
     "Run them": ["docker", "ci", "github-actions", "offline-images"],
-    "Understand it": ["how-it-works", "benchmarks", "decisions/README"],
+    "Understand it": ["how-it-works", "benchmarks", "compared", "decisions/README"],
     "Project": ["contributing", "changelog"],
 }
 """Captions and pages, in order; `*` stands for any name. A page that is not listed here fails the build."""
