@@ -7,12 +7,14 @@ that has entered them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
+from greenroom.loop.call import CANCELLED
 from greenroom.loop.context import carrier
 from greenroom.loop.tasks import CALL
 
@@ -53,6 +55,7 @@ class Held:
         self._generator: Any = None
         self._begun: Future[Any] = Future()
         self._ended: Future[None] = Future()
+        self._over: Future[None] = Future()
 
     # -- the main thread's side --------------------------------------------------------------------------------------
 
@@ -79,7 +82,8 @@ class Held:
             HangError: It took too long, or the loop has ended.
         """
         __tracebackhide__ = True
-        if self._generator is not None:
+        # On a loop that is blocked or has ended, which was told, each fixture would wait in vain.
+        if self._generator is not None and self._loop.broken is None and not self._loop.ended:
             self._loop.soon(self._resume, carrier(copy_context(), self._context), otherwise=self._failed)
             self._wait(self._ended, f"the teardown of {self._title}")
 
@@ -92,6 +96,11 @@ class Held:
             if self._loop.dies() and (trouble := self._loop.trouble()) is not None:
                 raise trouble from None
             raise
+        finally:
+            if future.cancelled() and not self._loop.ended and self._loop.blocked() is None:
+                # What it does when it is cancelled comes before the teardown of its fixtures.
+                with contextlib.suppress(TimeoutError):
+                    self._over.result(CANCELLED)
 
     def _given_up(self, future: Future[Any]) -> None:
         if future.cancelled() and not self._loop.ended:
@@ -105,6 +114,7 @@ class Held:
         # Not by the loop: neither its own tasks nor an application's factory have anything to do with this one.
         loop = asyncio.get_running_loop()
         self._task = asyncio.Task(self._live(function), loop=loop, name=self._title, context=self._context)
+        self._task.add_done_callback(lambda _task: _answer(self._over, None))
 
     def _resume(self, carry: Callable[[], object]) -> None:
         carry()

@@ -273,3 +273,41 @@ def test_stops_at_once(shop: Project) -> None:
     result = shop.pytest("tests/test_it.py", "-x", "-s")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*torn down on*Loop*"])
+
+
+def test_interrupted(shop: Project) -> None:
+    """Ctrl-C cancels the test, which cleans up before its fixtures are torn down, in order and on the loop."""
+    shop.write(
+        "tests/test_it.py",
+        TESTS
+        + """
+    import os
+    import signal
+    import threading
+
+    @pytest.fixture(scope="session")
+    async def wide():
+        yield
+        print("then wide", asyncio.get_running_loop().is_running())
+
+    @pytest.fixture
+    async def own(wide):
+        yield
+        print("then own")
+
+    async def test_it(own):
+        asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGINT)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.5)
+            print("first the test")
+
+    async def test_never():
+        print("never")
+    """,
+    )
+    result = shop.pytest("tests/test_it.py", "-s")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*first the test*", "*then own*", "*then wide True*", "*KeyboardInterrupt*"])
+    result.stdout.no_fnmatch_line("never")
