@@ -235,6 +235,12 @@ def _notes(
             f"the tests have fixtures of their own with names of greenroom's, and go on using them: {named}. A folder of new "
             f"tests gets greenroom's with a line in its conftest.py: from greenroom.plugin.fixtures import {', '.join(own)}"
         )
+    if surroundings.loses_lines(repository, root) and any(
+        "create_async_engine" in repository.text(each.path) for each in repository.modules
+    ):
+        notes.append(
+            'coverage loses lines after an awaited query; add to [tool.coverage.run]: plugins = ["greenroom.coverage"]'
+        )
     for service, switch in surroundings.services(repository, root, every).items():
         notes.append(f"it also uses {service}" + (f"; {switch} switches it off" if switch else ""))
     if ways:

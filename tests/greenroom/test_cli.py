@@ -255,7 +255,7 @@ def test_no_compose_file(project: Project, monkeypatch: pytest.MonkeyPatch) -> N
     assert done.returncode == 2
     assert done.stderr == (
         "error: Engine docker was asked for, but there is no compose/test.yaml.\n"
-        "→ add compose/test.yaml, or use GREENROOM_ENGINE=embedded\n"
+        "→ greenroom init --compose writes it; or use GREENROOM_ENGINE=embedded\n"
     )
     done = project.command("app", "up")
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""The workflow that `greenroom init --workflow` writes: valid, as this repository's own, and the project's to change."""
+"""What `greenroom init --workflow` and `--compose` write: valid, as this repository's own, and the project's to change."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def written(project: Project, *arguments: str) -> str:
     return path.read_text()
 
 
-@pytest.mark.parametrize(
-    ("files", "steps", "runs"),
+MANAGERS = pytest.mark.parametrize(
+    ("files", "steps", "runs", "image"),
     [
         (
             {
@@ -50,6 +50,10 @@ def written(project: Project, *arguments: str) -> str:
                 "uv sync --locked --extra test",
             ],
             "uv run ",
+            [
+                "COPY pyproject.toml uv.lock ./",
+                "&& /opt/tools/bin/uv sync --locked --extra test --no-install-project",
+            ],
         ),
         (
             {
@@ -58,11 +62,13 @@ def written(project: Project, *arguments: str) -> str:
             },
             ['python-version: "3.12"', "python -m pip install poetry", "poetry install --with test"],
             "poetry run ",
+            ["COPY pyproject.toml poetry.lock ./", "&& /opt/tools/bin/poetry install --with test --no-root"],
         ),
         (
             {"pdm.lock": "", "pyproject.toml": '[project]\nname = "shop"\nrequires-python = ">=3.14"'},
             ['python-version: "3.14"', "python -m pip install pdm", "pdm sync"],
             "pdm run ",
+            ["COPY pyproject.toml pdm.lock ./", "&& /opt/tools/bin/pdm sync --no-self"],
         ),
         (
             {
@@ -76,6 +82,11 @@ def written(project: Project, *arguments: str) -> str:
                 "python -m pip install --no-deps --require-hashes -r requirements-dev.txt",
             ],
             "",
+            [
+                "COPY requirements.txt requirements-dev.txt ./",
+                "&& python -m pip install -r requirements.txt \\",
+                "&& python -m pip install --no-deps --require-hashes -r requirements-dev.txt",
+            ],
         ),
         (
             {
@@ -84,10 +95,16 @@ def written(project: Project, *arguments: str) -> str:
             },
             ['python-version: "3.13"', "python -m pip install -e '.[dev]'"],
             "",
+            ["COPY pyproject.toml ./", "&& python -m pip install -r /tmp/requirements.txt"],
         ),
     ],
 )
-def test_package_managers(bare: Project, files: dict[str, str], steps: list[str], runs: str) -> None:
+
+
+@MANAGERS
+def test_package_managers(
+    bare: Project, files: dict[str, str], steps: list[str], runs: str, image: list[str]
+) -> None:
     """The project is installed by its own package manager, from its lock, and the suite runs as it does on a machine."""
     service(bare)
     for name, content in files.items():
@@ -99,6 +116,55 @@ def test_package_managers(bare: Project, files: dict[str, str], steps: list[str]
     installs = [line for line in lines if re.match(r"(python -m pip|uv|poetry|pdm) (install|sync)", line)]
     assert installs == steps[1:]
     assert f"run: {runs}greenroom ci" in lines
+
+
+@MANAGERS
+def test_dockerfile(
+    bare: Project, files: dict[str, str], steps: list[str], runs: str, image: list[str]
+) -> None:
+    """The image has what the project depends on, by its own package manager, and the linter of Dockerfiles accepts it."""
+    service(bare)
+    for name, content in files.items():
+        bare.write(name, content)
+    done = bare.command("init", "--yes", "--no-add", "--no-try", "--compose")
+    assert done.returncode == 0, done.stderr
+    path = bare.root / "compose/Dockerfile"
+    lines = [line.strip() for line in path.read_text().splitlines()]
+    for line in image:
+        assert line in lines
+    version = steps[0].partition('"')[2].rstrip('"') or "3.12"
+    assert f"ARG PYTHON_VERSION={version}" in lines
+    checked = subprocess.run([TOOLS / "hadolint", path], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_stack_of_a_project_in_src(bare: Project) -> None:
+    """The stack is this repository's own; sources in src/ are found, and no secret that is not given is anything but empty."""
+    service(bare, "src/")
+    bare.write("requirements.txt", "fastapi\n")
+    bare.write("pyproject.toml", '[project]\nname = "shop"\n')
+    assert bare.command("init", "--yes", "--no-add", "--no-try", "--compose").returncode == 0
+    for name in ("postgres.yaml", "ci.yaml", "test.yaml"):
+        mark, _newline, body = (bare.root / "compose" / name).read_text().partition("\n")
+        assert mark.startswith("# Written by `greenroom init --compose` (")
+        assert body.replace(":${GREENROOM_FOLDER:-/src}/src", "") == (ROOT / "compose" / name).read_text()
+    assert (
+        "PYTHONPATH: ${GREENROOM_FOLDER:-/src}:${GREENROOM_FOLDER:-/src}/src"
+        in (bare.root / "compose/test.yaml").read_text()
+    )
+    assert (bare.root / "compose/nothing").read_bytes() == b""
+    assert bare.command("init", "--check", "--no-try").returncode == 0
+
+
+def test_no_stack_without_a_lock(bare: Project) -> None:
+    """Where the lock is not in the project's folder, no image can be made from it, and init says what to do."""
+    service(bare, "backend/")
+    bare.write("uv.lock", "")
+    bare.write("backend/pyproject.toml", '[project]\nname = "shop"\n')
+    done = bare.command("-C", "backend", "init", "--yes", "--no-add", "--no-try", "--compose")
+    assert done.returncode == 2
+    assert "uv.lock is not in" in done.stderr
+    assert "write compose/Dockerfile by hand" in done.stderr
 
 
 def test_a_project_in_a_folder(bare: Project) -> None:
