@@ -15,7 +15,7 @@ _LINES: Final = 200
 
 _CAUSES: Final = (
     (
-        r"(?:PANIC|FATAL): +(.*No space left on device.*)",
+        r"(?:PANIC|FATAL|ERROR): +(.*No space left on device.*)",
         "the disk with its data is full: {0}",
         "free some of it, or set GREENROOM_RUNTIME_DIR to a larger place, then: {down}",
     ),
