@@ -158,13 +158,17 @@ migration: $(venv) ## Write a migration from the models: make migration m="add a
 
 ##@ Code
 
-.PHONY: lint format bench lab lab-check docs lock
+.PHONY: lint format bench faults lab lab-check docs lock
 
 lint: $(venv) ## Run every check; changes nothing
 	scripts/lint
 
 format: $(venv) ## Rewrite Python, shell and this Makefile in the project's format
 	scripts/format
+
+# ARGS='signals paths' narrows it to faults with one of these words.
+faults: $(venv) ## Provoke more than 120 faults, ten minutes at most, and print which held; IMAGES=offline with Docker's
+	$(bin)/python -m tests.faults $(value ARGS)
 
 # PARTS=resets narrows it; PARTS=--write puts the figures into docs/.
 bench: $(venv) ## Measure greenroom beside its peers, ten minutes; PARTS=resets measures only those

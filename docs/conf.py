@@ -49,6 +49,7 @@ NAVIGATION = {
     "Understand it": [
         "how-it-works",
         "reference-service",
+        "faults",
         "benchmarks",
         "compared",
         "repeated-queries",

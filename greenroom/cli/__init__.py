@@ -165,10 +165,10 @@ def _explained(error: Exception, console: Console) -> bool:
         return False
     elif isinstance(error, OSError) and error.strerror:
         console.error(": ".join(str(part) for part in (error.filename, error.strerror) if part))
-    elif type(error).__name__ == "OperationalError":
-        # Of psycopg or SQLAlchemy, which most commands need not import: a server that has gone away in the middle.
+    elif any(each.__name__ == "OperationalError" for each in type(error).__mro__):
+        # Of psycopg or SQLAlchemy, which most commands need not import: a server that is full, or has gone away.
         console.error(
-            f"The server does not answer any more: {' '.join(str(error).split())}",
+            f"The server could not do it, or is not there any more: {' '.join(str(error).split())}",
             f"{hints.typed('greenroom logs')}, then: {hints.typed('greenroom up')}",
         )
     else:

@@ -46,15 +46,20 @@ def up(call: Call) -> int:
 
 def _migrated(config: Config, server: Server, console: Console) -> str:
     """Sweep the server's databases, and build all templates that are missing. Returns the name of the main one."""
-    from greenroom.database import template
+    import psycopg
+
+    from greenroom.database import lost, template
     from greenroom.database.admin import Admin
 
-    with Admin(server.admin) as admin:
-        for name in admin.sweep():
-            console.say(f"dropped {name}, left behind by a killed run")
-    name = template.ensure(config, server, console.say)
-    for each in config.databases.values():
-        template.ensure(each, server, console.say)
+    try:
+        with Admin(server.admin) as admin:
+            for name in admin.sweep():
+                console.say(f"dropped {name}, left behind by a killed run")
+        name = template.ensure(config, server, console.say)
+        for each in config.databases.values():
+            template.ensure(each, server, console.say)
+    except psycopg.OperationalError as error:
+        raise lost.explained(server, "The server could not build the template", error) from None
     return name
 
 

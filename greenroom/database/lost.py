@@ -15,7 +15,7 @@ _LINES: Final = 200
 
 _CAUSES: Final = (
     (
-        r"(?:PANIC|FATAL): +(.*No space left on device.*)",
+        r"(?:PANIC|FATAL|ERROR): +(.*(?:No space left on device|: wrote only).*)",
         "the disk with its data is full: {0}",
         "free some of it, or set GREENROOM_RUNTIME_DIR to a larger place, then: {down}",
     ),
@@ -41,6 +41,7 @@ def explained(server: Postgres, what: str, error: BaseException) -> ServerError:
     """
     said, hint = " ".join(str(error).split()), hints.typed("greenroom up")
     log = (server.log(_LINES) or "").rpartition("starting PostgreSQL")[2]
+    log += f"\nERROR: {said}"  # a full disk may have no room for it in the log
     for pattern, text, helps in _CAUSES:
         if found := re.findall(pattern, log):
             said = text.format(found[-1].strip())

@@ -420,3 +420,23 @@ class TestServers:
         finally:
             os.environ["GREENROOM_RUNTIME_DIR"] = before
             subprocess.run(["umount", "--lazy", full], check=True)
+
+    @root
+    def test_disk_that_is_too_small(
+        self, embedded_project: Project, runtime: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where a server finds no room for its template, the error says so, without a traceback."""
+        small = runtime / "small"
+        small.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", small], check=False).returncode:
+            pytest.skip("no mounts here")
+        try:
+            with monkeypatch.context() as patch:
+                patch.setenv("GREENROOM_RUNTIME_DIR", str(small))
+                up = embedded_project.greenroom("up")
+                assert up.returncode == 2
+                assert "Traceback" not in up.stderr
+                assert "the disk with its data is full: " in up.stderr
+                assert embedded_project.greenroom("down").returncode == 0
+        finally:
+            subprocess.run(["umount", "--lazy", small], check=True)

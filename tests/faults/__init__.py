@@ -1,0 +1,1 @@
+"""Faults, provoked one after the other: `make faults` says which of them greenroom gets over."""
