@@ -25,13 +25,16 @@ def folders() -> list[Path | None]:
     """Where pytest-asyncio is; None if it is nowhere. The environment of these tests has none, as it would take part in each of their runs."""
     if named := os.environ.get(FOLDER):
         return [Path(named)]
-    return [
-        found.parent
-        for found in sorted(ROOT.glob(".greenroom/lab-*/lib/python*/site-packages/pytest_asyncio"))
-    ]
+    found = sorted(ROOT.glob(".greenroom/lab-*/lib/python*/site-packages/pytest_asyncio"))
+    return [each.parent for each in found] or [None]
 
 
-@pytest.fixture(params=folders(), ids=lambda folder: folder.parts[-4] if folder else "none")
+@pytest.fixture(
+    params=folders(),
+    ids=lambda folder: (
+        next((part for part in folder.parts if part.startswith("lab-")), folder.name) if folder else "none"
+    ),
+)
 def asyncio_shop(shop: Project, request: pytest.FixtureRequest) -> Project:
     """The same, with pytest-asyncio."""
     if request.param is None:
