@@ -38,7 +38,7 @@ NAVIGATION = {
     "Write tests": ["testing-guide", "adopting", "migrations", "configuration", "extensions", "commands"],
     "When something is wrong": ["faq", "explained-errors", "troubleshooting/*"],
     "Run them": ["docker", "ci", "github-actions", "offline-images"],
-    "Understand it": ["how-it-works", "faults", "benchmarks", "decisions/README"],
+    "Understand it": ["how-it-works", "faults", "benchmarks", "compared", "decisions/README"],
     "Project": ["contributing", "changelog"],
 }
 """Captions and pages, in order; `*` stands for any name. A page that is not listed here fails the build."""

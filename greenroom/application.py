@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import operator
 import sys
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
 class Application:
     """The ASGI application that the configuration names.
 
+    Attributes:
+        seconds: What importing it and starting it up took, each time that it was started.
+
     Args:
         config: The project.
         loop: Where it runs.
     """
 
     def __init__(self, config: Config, loop: Loop) -> None:
+        self.seconds: list[float] = []
         self._config = config
         self._loop = loop
         self._stopped = ""
@@ -76,6 +81,7 @@ class Application:
             return self._held[-1]
         if self._lifespan is None:
             self._state = {}
+            began = time.perf_counter()
             lifespan = Lifespan(self._loop, self.asgi, self._state)
             try:
                 lifespan.start()
@@ -83,6 +89,7 @@ class Application:
                 error.add_note(f"while {self._config.app} started up")
                 raise
             self._lifespan = lifespan
+            self.seconds.append(time.perf_counter() - began)
         return self._state
 
     def stop(self, why: str = "") -> None:

@@ -147,10 +147,11 @@ def _coverage(config: Config) -> Iterator[Check]:
         .get("coverage", {})
         .get("run", {})
     )
-    missing = {"greenlet", "thread"} - set(run.get("concurrency", []))
+    from greenroom.coverage import exact
+
     if not config.driver.endswith(_ASYNCHRONOUS):
         yield Check("coverage", "ok", f"the driver {config.driver} is synchronous, so it needs no settings")
-    elif not missing:
+    elif exact(run):
         yield Check("coverage", "ok", "it counts lines in greenlets and in the loop's thread")
     elif any((config.root / name).exists() for name in (".coveragerc", "setup.cfg", "tox.ini")) and not run:
         yield Check(
@@ -160,8 +161,8 @@ def _coverage(config: Config) -> Iterator[Check]:
         yield Check(
             "coverage",
             "wrong",
-            f"concurrency lacks {' and '.join(sorted(missing))}, so lines after an awaited query count as not run",
-            '[tool.coverage.run] concurrency = ["greenlet", "thread"] and core = "ctrace"',
+            "its core does not follow greenlets, so lines after an awaited query count as not run",
+            '[tool.coverage.run] plugins = ["greenroom.coverage"]',
         )
 
 

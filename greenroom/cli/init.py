@@ -6,18 +6,24 @@ import difflib
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from greenroom.application import DEFAULT_URL
 from greenroom.cli.call import Call, examples
-from greenroom.init import makefile, packages, trial
+from greenroom.docker.images import TEST_FILE
+from greenroom.init import makefile, packages, stack, trial, workflow, written
 from greenroom.init.json_schema import as_json
-from greenroom.init.proposal import Proposal, read
+from greenroom.init.proposal import Proposal, checkout, read
 from greenroom.init.section import Section, marked, table
 from greenroom.init.settings import BEFORE, Settings
 from greenroom.output import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from greenroom.init.repository import Repository
 
 
 @click.command(
@@ -40,12 +46,24 @@ from greenroom.output import Console
     "--make/--no-make", "makes", default=True, help="Write greenroom.mk if there is a Makefile (default)."
 )
 @click.option(
+    "--workflow/--no-workflow",
+    "on_github",
+    default=None,
+    help=f"Write {workflow.NAME}, which runs the suite in GitHub Actions (by default only if init has written it before).",
+)
+@click.option(
+    "--compose/--no-compose",
+    "on_docker",
+    default=None,
+    help="Write compose/, the stack with which the engine docker runs the tests (by default only if init has written it before).",
+)
+@click.option(
     "--schema", is_flag=True, help="Print the JSON schema of [tool.greenroom] for editors, and nothing else."
 )
 @click.pass_obj
 def init(
     call: Call, yes: bool, dry_run: bool, as_diff: bool, check: bool, app: str | None, tries: bool, adds: bool, makes: bool,
-    schema: bool,
+    on_github: bool | None, on_docker: bool | None, schema: bool,
 ) -> int:  # fmt: skip
     """Read this project, try what was found, and write [tool.greenroom] into its pyproject.toml.
 
@@ -57,7 +75,10 @@ def init(
         print(as_json())
         return 0
     call.console.say(f"reading {call.start.resolve()} …")
-    proposal = read(call.start.resolve(), app=app)
+    start = call.start.resolve()
+    if on_github is None:
+        on_github = written.is_ours(checkout(start) / workflow.NAME)
+    proposal = read(start, app=app, more=("ci",) if on_github else ())
     asks = not (yes or dry_run or as_diff or check) and sys.stdin.isatty()
     writes = not (dry_run or as_diff or check)
     _choose(proposal, asks=asks and app is None)
@@ -65,13 +86,16 @@ def init(
     if adds and writes:
         plan.add(asks=asks)
     works = plan.settle(tries=tries)
-    files = plan.files(makes=makes)
+    if on_docker is None:
+        on_docker = written.is_ours(proposal.root / TEST_FILE)
+    files = plan.files(makes=makes, on_github=on_github, on_docker=on_docker)
     plan.show(diff=as_diff or check, files=files)
     if not writes:
         return int(not works or (check and bool(files)))
     if files and asks and not click.confirm("Write this?", default=works, err=True):
         return int(not works)
     for path, content in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode())
         call.console.say(f"written: {path}")
     if not files:
@@ -140,7 +164,7 @@ class _Plan:
         self._result += _said(outcome.found)
         return outcome.works or outcome.found["stage"] == "server"
 
-    def files(self, *, makes: bool) -> dict[Path, str]:
+    def files(self, *, makes: bool, on_github: bool, on_docker: bool) -> dict[Path, str]:
         """The files that change, with their new text."""
         assert self._settings is not None
         body = table(self._settings)
@@ -157,7 +181,22 @@ class _Plan:
             files[before] = self._settings.before
         if makes:
             files |= makefile.files(self._proposal.root, self._proposal.packages.runs)
+        if on_github:
+            files |= self._whole(workflow.files, "--workflow")
+        if on_docker:
+            files |= self._whole(stack.files, "--compose")
         return files
+
+    def _whole(
+        self, make: Callable[[Repository, Path, packages.Packages], dict[Path, str]], option: str
+    ) -> dict[Path, str]:
+        """Files that init writes whole. Those that somebody else has written, or has changed since, stay as they are."""
+        proposal = self._proposal
+        wanted, theirs = written.changed(make(proposal.repository, proposal.root, proposal.packages), option)
+        for path in theirs:
+            name = proposal.repository.shown(path)
+            self._result.append(f"{name} is not init's, or was changed since: it stays as it is")
+        return wanted
 
     def show(self, *, diff: bool, files: dict[Path, str]) -> None:
         """Print what was found."""

@@ -41,7 +41,10 @@ KEPT: Final = 4
 
 _TESTS: Final = "greenroom-tests"
 
-_INPUTS: Final = ("compose", "requirements", "pyproject.toml", "uv.lock", "poetry.lock")
+_INPUTS: Final = (
+    "compose", "requirements", "pyproject.toml", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile", "Pipfile.lock",
+    "*requirements*.txt",
+)  # fmt: skip
 """The inputs of the image `tests`. The sources are mounted, so they are not among these."""
 
 
@@ -185,8 +188,7 @@ def _name(root: Path) -> str:
     for name in ("IMAGES", "PYTHON_VERSION"):
         digest.update(f"{name}={os.environ.get(name, '')}\n".encode())
     digest.update(platform.machine().encode())
-    for top in _INPUTS:
-        path = root / top
+    for path in (path for pattern in _INPUTS for path in sorted(root.glob(pattern))):
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file():
                 content = file.read_bytes()

@@ -102,7 +102,7 @@ def packages(repository: Repository, project: Path, extras: tuple[str, ...] = ("
     )
     # Poetry and Pipenv write the extras into a table.
     said = re.findall(r"[\w-]+", f"{found[1]} {found[2]}") if found else []
-    declared = bool(found) and ("extensions" in said or "extensions" not in extras)
+    declared = bool(found) and set(extras) - {"embedded"} <= set(said)  # Docker needs no wheel
     return Packages(manager or "pip", project, declared, _older(repository, above), extras)
 
 

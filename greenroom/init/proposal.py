@@ -161,17 +161,18 @@ class Proposal:
         return before(self.repository, self.root, schema)
 
 
-def read(start: Path, *, app: str | None = None) -> Proposal:
+def read(start: Path, *, app: str | None = None, more: tuple[str, ...] = ()) -> Proposal:
     """Read a repository.
 
     Args:
         start: A folder: the checkout, or a project in it.
         app: The application, if it is known already.
+        more: Extras of greenroom that it needs besides those that can be read from it.
 
     Raises:
         ConfigError: It has no ASGI application, or nothing that says where a schema comes from.
     """
-    repository = Repository(_checkout(start))
+    repository = Repository(checkout(start))
     found = [
         each
         for each in applications(repository)
@@ -202,7 +203,7 @@ def read(start: Path, *, app: str | None = None) -> Proposal:
         )
     notes = _notes(repository, root, every, ways, found)
     asked = {each.rpartition(".")[2] for each in extensions(repository, root)}
-    extras = ("embedded", "extensions") if asked & elsewhere.IN_WHEEL else ("embedded",)
+    extras = (*more, "embedded", *(("extensions",) if asked & elsewhere.IN_WHEEL else ()))
     return Proposal(
         repository,
         root,
@@ -217,7 +218,7 @@ def read(start: Path, *, app: str | None = None) -> Proposal:
     )
 
 
-def _checkout(start: Path) -> Path:
+def checkout(start: Path) -> Path:
     """The checkout that a folder is in: CI's workflows and a `.env` may be above the project."""
     return next((folder for folder in (start, *start.parents) if (folder / ".git").exists()), start)
 
@@ -233,6 +234,12 @@ def _notes(
         notes.append(
             f"the tests have fixtures of their own with names of greenroom's, and go on using them: {named}. A folder of new "
             f"tests gets greenroom's with a line in its conftest.py: from greenroom.plugin.fixtures import {', '.join(own)}"
+        )
+    if surroundings.loses_lines(repository, root) and any(
+        "create_async_engine" in repository.text(each.path) for each in repository.modules
+    ):
+        notes.append(
+            'coverage loses lines after an awaited query; add to [tool.coverage.run]: plugins = ["greenroom.coverage"]'
         )
     for service, switch in surroundings.services(repository, root, every).items():
         notes.append(f"it also uses {service}" + (f"; {switch} switches it off" if switch else ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,22 @@ def switches(service: str, variables: list[Variable]) -> Iterator[Variable]:
         words = variable.name.upper().split("_")
         if service.upper()[:5] in variable.name.upper() and {"ENABLED", "ENABLE", "USE"} & set(words):
             yield variable
+
+
+def loses_lines(repository: Repository, project: Path) -> bool:
+    """Whether coverage is measured, with settings under which it loses the lines after an awaited query."""
+    table = repository.toml(project / "pyproject.toml")
+    elsewhere = any((project / name).is_file() for name in (".coveragerc", "setup.cfg", "tox.ini"))
+    settings = table.get("tool", {}).get("coverage", {}).get("run")
+    if importlib.util.find_spec("coverage") is None or (elsewhere and settings is None):
+        return False
+    from greenroom.coverage import exact
+
+    declared = repository.text(project / "pyproject.toml") + "".join(
+        repository.text(path) for path in project.glob("*requirements*.txt")
+    )
+    measured = settings is not None or re.search(r"\b(?:pytest-cov|coverage)\b", declared)
+    return bool(measured) and not exact(settings or {})
 
 
 def tests_today(repository: Repository, project: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The lines at the end of a run: how much time the database took, and which databases were connected to beside it."""
+"""The lines at the end of a run: how much time the database and the application took, and which databases were connected to beside it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Summary:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._openings: list[float] = []
+        self._startups: list[list[float]] = []
         self._rewinds: list[float] = []
         self._notes: dict[str, None] = {}
 
@@ -34,15 +35,22 @@ class Summary:
             if database.is_open:
                 self._openings.append(database.opening)
                 self._rewinds += database.rewinds
+        self._startups.append(self._worker.application.seconds)
         self._notes |= dict.fromkeys(self._worker.notes())
         if hasattr(session.config, "workeroutput"):
-            session.config.workeroutput[_OUTPUT] = (self._openings, self._rewinds, list(self._notes))
+            session.config.workeroutput[_OUTPUT] = (
+                self._openings,
+                self._startups,
+                self._rewinds,
+                list(self._notes),
+            )
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Collect the times of a worker that has ended. A crashed worker sends none."""
-        openings, rewinds, notes = getattr(node, "workeroutput", {}).get(_OUTPUT, ((), (), ()))
+        openings, startups, rewinds, notes = getattr(node, "workeroutput", {}).get(_OUTPUT, ((), (), (), ()))
         self._openings += openings
+        self._startups += startups
         self._rewinds += rewinds
         self._notes |= dict.fromkeys(notes)
 
@@ -52,6 +60,11 @@ class Summary:
             terminalreporter.write_line(f"greenroom: {line}")
         if self._openings and terminalreporter.verbosity >= 0:
             line = f"greenroom: database ready in {max(self._openings):.2f} s"
+            # Workers start at the same time, so the slowest of them counts; one that starts for each test, with all of them.
+            startups = max(self._startups, key=sum, default=[])
+            if startups:
+                times = f" {len(startups)} times" if len(startups) > 1 else ""
+                line += f", application started{times} in {sum(startups):.2f} s"
             if self._rewinds:
                 line += f"; {len(self._rewinds)} rewinds in {sum(self._rewinds):.2f} s"
                 line += f", median {statistics.median(self._rewinds) * 1000:.2f} ms"

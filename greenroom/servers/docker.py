@@ -94,7 +94,7 @@ class Docker(Enclosed):
     def remedy(cls, config: Config) -> str:
         """Return a hint: start a daemon, or add the Compose file."""
         if not (config.root / TEST_FILE).is_file():
-            return f"add {TEST_FILE}, or use {hints.engine('embedded')}"
+            return f"greenroom init --compose writes it; or use {hints.engine('embedded')}"
         return f"start Docker; {hints.without_docker()}"
 
     @classmethod

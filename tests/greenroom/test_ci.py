@@ -32,8 +32,7 @@ COVERAGE = """
 source = ["shop"]
 branch = true
 relative_files = true
-concurrency = ["greenlet", "thread"]
-core = "ctrace"
+plugins = ["greenroom.coverage"]
 [tool.coverage.report]
 fail_under = {fail_under}
 """

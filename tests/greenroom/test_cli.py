@@ -139,11 +139,13 @@ def test_migrate(project: Project) -> None:
 
 def test_doctor(project: Project) -> None:
     """`doctor` names what is wrong, with what helps, and exits with 1; with nothing wrong, with 0."""
+    with (project.root / "pyproject.toml").open("a") as file:
+        file.write("[tool.coverage]\nrun.core = 'ctrace'\n")  # the default up to Python 3.13
     done = project.greenroom("doctor")
     assert done.returncode == 1
-    assert "concurrency lacks greenlet and thread" in done.stdout
-    with (project.root / "pyproject.toml").open("a") as file:
-        file.write('[tool.coverage.run]\nconcurrency = ["greenlet", "thread"]\ncore = "ctrace"\n')
+    assert "lines after an awaited query count as not run" in done.stdout
+    assert '[tool.coverage.run] plugins = ["greenroom.coverage"]' in done.stdout
+    project.replace("pyproject.toml", "run.core = 'ctrace'", 'run.plugins = ["greenroom.coverage"]')
     done = project.greenroom("doctor", "--json")
     assert done.returncode == 0, done.stdout
     checks = {check["subject"]: check for check in json.loads(done.stdout)}
@@ -253,7 +255,7 @@ def test_no_compose_file(project: Project, monkeypatch: pytest.MonkeyPatch) -> N
     assert done.returncode == 2
     assert done.stderr == (
         "error: Engine docker was asked for, but there is no compose/test.yaml.\n"
-        "→ add compose/test.yaml, or use GREENROOM_ENGINE=embedded\n"
+        "→ greenroom init --compose writes it; or use GREENROOM_ENGINE=embedded\n"
     )
     done = project.command("app", "up")
     assert done.returncode == 2

@@ -224,6 +224,9 @@ def test_lifespan_that_writes(project: Project) -> None:
             assert client.get("/customers").json() == ["superuser"]
         """)
     assert "so it is started for each test" in result.stderr.str()
+    result.stdout.re_match_lines(
+        [r"greenroom: database ready in .* s, application started \d+ times in .* s; "]
+    )
 
 
 def test_connection_that_the_application_keeps(project: Project) -> None:

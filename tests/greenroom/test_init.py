@@ -493,6 +493,24 @@ def test_package_managers(
     assert said not in bare.command("init", "--yes", "--no-try").stderr
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("", False),
+        ('core = "ctrace"', True),
+        ('core = "ctrace"\nconcurrency = ["greenlet", "thread"]', False),
+        ('plugins = ["greenroom.coverage"]', False),
+    ],
+)
+def test_coverage_that_loses_lines(bare: Project, settings: str, said: bool) -> None:
+    """Where coverage is measured, with settings that lose lines after awaited queries, init says what to add."""
+    service(bare)
+    table = f"[tool.coverage.run]\n{settings}\n" if settings else ""
+    bare.write("pyproject.toml", f'[project]\nname = "shop"\n{table}')
+    done = bare.command("init", "--yes", "--no-add", "--no-try")
+    assert ('add to [tool.coverage.run]: plugins = ["greenroom.coverage"]' in done.stderr) == said
+
+
 def test_nothing_to_go_by(bare: Project) -> None:
     """A folder without an application, or without anything that says where the schema comes from, is an error with its rule."""
     done = bare.command("init", "--yes")

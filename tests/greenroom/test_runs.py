@@ -56,10 +56,14 @@ def test_parallel(project: Project) -> None:
     )
     result = project.pytest("-n", "2")
     result.assert_outcomes(passed=20)
-    result.stdout.fnmatch_lines(["greenroom: database ready in * s; 20 rewinds in * s, median * ms"])
+    result.stdout.fnmatch_lines(
+        ["greenroom: database ready in * s, application started in * s; 20 rewinds in * s, median * ms"]
+    )
     assert databases(project) == []
     again = project.pytest("-n", "0")
-    again.stdout.fnmatch_lines(["greenroom: database ready in * s; 20 rewinds in * s, median * ms"])
+    again.stdout.fnmatch_lines(
+        ["greenroom: database ready in * s, application started in * s; 20 rewinds in * s, median * ms"]
+    )
     assert "migrating" not in again.stdout.str() + again.stderr.str()
 
 
