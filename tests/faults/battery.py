@@ -155,11 +155,15 @@ class Place:
         until(lambda: not self.processes(), "processes go on", self.processes)
         until(lambda: not list(self.runtime.iterdir()), "left", lambda: list(self.runtime.rglob("*"))[:4])
 
-    def close(self) -> None:
-        """End and remove all that there still is."""
+    def end(self) -> None:
+        """End all that there still is."""
         for each in self.processes():
             with contextlib.suppress(psutil.Error):
                 each.kill()
+
+    def close(self) -> None:
+        """End and remove all that there still is."""
+        self.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -173,6 +173,7 @@ def _small(size: int, place: Place) -> None:
         place.run("down")
         place.nothing_left()
     finally:
+        place.end()  # while its processes can still be found by their folder
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
@@ -204,4 +205,5 @@ def _full(place: Place) -> None:
         place.run("down")
         place.nothing_left()
     finally:
+        place.end()  # while its processes can still be found by their folder
         subprocess.run(["umount", "--lazy", folder], check=True)
