@@ -116,7 +116,7 @@ def standby(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         process.wait(20)
         (folder / "data" / "standby.signal").touch()
         server.start(silent)
-        yield f"postgresql://postgres@/postgres?host={folder}"
+        yield f"postgresql://postgres@/postgres?host={server.socket_folder}"
     finally:
         server.remove()
 

@@ -169,8 +169,8 @@ def test_who_gets_in(embedded_project: Project) -> None:
     ):
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(refused)
-    folder = json.loads(embedded_project.greenroom("status", "--json").stdout)["server"]["socket"]
-    assert stat.S_IMODE(Path(folder, "address.json").stat().st_mode) == 0o600
+    server = json.loads(embedded_project.greenroom("status", "--json").stdout)["server"]
+    assert stat.S_IMODE(Path(server["socket"]).with_name("address.json").stat().st_mode) == 0o600
 
 
 def test_other_users_port() -> None:
