@@ -64,7 +64,12 @@ def make(folder: Path) -> None:
 
     Raises:
         FileNotFoundError: Another process has just removed what it is in.
+        ValueError: It is not in a user's folder: whose rights would be changed is somebody else's.
     """
+    if (user := folder.parent.parent) != _name_in(user.parent):
+        raise ValueError(
+            f"A server's folder is in that of a checkout, and that in the user's. Found: {folder}."
+        )
     for path in (folder.parent.parent, folder.parent, folder):
         path.mkdir(mode=_mode(), exist_ok=True)
         if path.is_symlink():

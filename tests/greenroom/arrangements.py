@@ -92,7 +92,9 @@ def a_standby(setting: Setting) -> None:
     folder = make_runtime_folder("standby")
     setting.undo.callback(shutil.rmtree, folder)
     setting.env(
-        GREENROOM_SERVER_URL=setting.undo.enter_context(standby(folder / "server", setting.monkeypatch))
+        GREENROOM_SERVER_URL=setting.undo.enter_context(
+            standby(folder / f"greenroom-{os.geteuid()}" / "standby" / "server", setting.monkeypatch)
+        )
     )
 
 

@@ -221,6 +221,15 @@ class TestFolders:
         shutil.rmtree(other.parent)
 
 
+def test_folder_of_others(tmp_path: Path) -> None:
+    """Rights are set on greenroom's own folders only: one that is not in a user's folder is refused, and nothing is changed."""
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ValueError, match="that in the user's"):
+        runtime.make(tmp_path / "checkout" / "server")
+    assert tmp_path.stat().st_mode & 0o7777 == 0o1777
+    assert list(tmp_path.iterdir()) == []
+
+
 class TestLinks:
     """Control files are opened without following links, and are this user's."""
 
