@@ -36,7 +36,7 @@ PATIENT: Final = 1800
 FORGET: Final = 3600
 """Seconds that `engine = "auto"` remembers that an image was not available, instead of trying in each run."""
 
-KEPT: Final = 4
+KEPT: Final = 8
 """How many suite images are kept for all checkouts: one for each branch that somebody may be working on."""
 
 _TESTS: Final = "greenroom-tests"
@@ -121,7 +121,7 @@ class Images:
             built = client.done(words, environ={"GREENROOM_TESTS_IMAGE": self.tests}, seconds=PATIENT)
             if built.returncode:
                 raise client.explained(["compose", "build", "tests"], built.stdout + built.stderr)
-        _prune()
+        _prune(self.tests)
 
     def failed_lately(self) -> str | None:
         """Return why the images were not available a short time ago, if that still counts, or None."""
@@ -174,10 +174,14 @@ def pull(image: str, say: Say, seconds: float) -> None:
             raise DockerError(f"{image} cannot be pulled: {error.message}", hint=error.hint) from None
 
 
-def _prune() -> None:
-    """Remove all but the newest suite images: each change of the lock leaves half a gigabyte."""
+def _prune(own: str) -> None:
+    """Remove all but the newest suite images: each change of the lock leaves half a gigabyte.
+
+    Args:
+        own: The one that was just built. From the cache, it is as old as its layers.
+    """
     names = ask("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", _TESTS).splitlines()
-    for name in names[KEPT:]:
+    for name in [each for each in names if each != own][KEPT:]:
         # One that is in use is not removed without force.
         with contextlib.suppress(DockerError):
             ask("image", "rm", name, seconds=60)

@@ -21,7 +21,7 @@ from greenroom.connection import connect
 from greenroom.database.admin import Admin
 from greenroom.errors import HangError, ServerError
 from greenroom.file_lock import locked
-from tests.greenroom.conftest import Project
+from tests.greenroom.conftest import Project, runs
 
 Start = Callable[[str], subprocess.Popen[str]]
 
@@ -219,7 +219,7 @@ class TestProcesses:
             child.suspend()
             parent.terminate()
             assert parent.wait(timeout=40) != 0
-            assert not child.is_running()
+            assert not runs(child.pid)
         finally:
             parent.kill()
             parent.wait()
