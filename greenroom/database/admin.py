@@ -63,7 +63,8 @@ class Admin(Locks):
         except psycopg.OperationalError as error:
             raise ServerError(
                 f"The server does not answer ({redacted(url)}): {' '.join(str(error).split())}.",
-                hint=hints.typed("greenroom up"),
+                # Up alone finds one that hangs already running. Down ends it in any state.
+                hint=f"{hints.typed('greenroom down')}, then {hints.typed('greenroom up')}",
             ) from None
         self._url = url
         self._made: dict[str, tuple[int, str]] = {}
