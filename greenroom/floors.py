@@ -30,13 +30,17 @@ def check() -> None:
     Raises:
         VersionError: Something is.
     """
-    for package, (name, floor) in FLOORS.items():
-        version = installed(package)
-        if version is not None and older(version, floor):
-            raise VersionError(
-                f"greenroom needs {name} {floor} or newer. Installed: {version}.",
-                hint=f"pip install -U {package}",
-            )
+    found = {
+        package: version
+        for package, (_name, floor) in FLOORS.items()
+        if (version := installed(package)) is not None and older(version, floor)
+    }
+    if found:
+        raise VersionError(
+            f"greenroom needs {', '.join(' '.join(FLOORS[package]) for package in found)} or newer. "
+            f"Installed: {', '.join(found.values())}.",
+            hint=f"pip install -U {' '.join(found)}",
+        )
 
 
 def older(version: str, floor: str) -> bool:

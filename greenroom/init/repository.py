@@ -40,16 +40,11 @@ _SKIPPED: Final = frozenset(
 _LARGEST: Final = 1_000_000
 """Bytes of a file that is read."""
 
-ROOTS: Final = (
-    "pyproject.toml",
-    "setup.cfg",
-    "setup.py",
-    "pytest.ini",
-    "tox.ini",
-    "Pipfile",
-    "requirements.txt",
-)
+ROOTS: Final = ("pyproject.toml", "setup.cfg", "setup.py", "Pipfile")
 """Files that mark a project's folder."""
+
+_SETTINGS: Final = ("pytest.ini", "tox.ini", "requirements.txt")
+"""Files that mark it as well, unless the folder is a package: one may have pytest's settings in it, and is no project."""
 
 
 class Module:
@@ -163,7 +158,8 @@ class Repository:
     def project(self, path: Path) -> Path:
         """The folder of the project that a file belongs to: the nearest above it that has a project's files."""
         for folder in path.parents:
-            if any((folder / name).is_file() for name in ROOTS) or folder == self.root:
+            marks = ROOTS if (folder / "__init__.py").is_file() else ROOTS + _SETTINGS
+            if any((folder / name).is_file() for name in marks) or folder == self.root:
                 return folder
         return self.root
 

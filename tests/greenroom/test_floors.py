@@ -76,6 +76,18 @@ def test_installed() -> None:
         assert floors.installed(package) == importlib.metadata.version(package)
 
 
+def test_several_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that are too old are named at once, and one command renews them."""
+    old = {"anyio": "3.7.1", "starlette": "0.27"}
+    real = floors.installed
+    monkeypatch.setattr(floors, "installed", lambda package: old.get(package) or real(package))
+    with pytest.raises(VersionError) as caught:
+        floors.check()
+    assert str(caught.value) == (
+        "greenroom needs anyio 4.0, Starlette 0.37.2 or newer. Installed: 3.7.1, 0.27.\n  → pip install -U anyio starlette"
+    )
+
+
 SAID = "greenroom needs Starlette 0.37.2 or newer. Installed: 0.36.3."
 
 

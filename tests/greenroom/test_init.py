@@ -235,6 +235,16 @@ def test_synchronous_in_backend(bare: Project) -> None:
     assert written(bare, folder="backend") == expected
 
 
+def test_settings_in_the_package(bare: Project) -> None:
+    """A package that has pytest's settings in it is no project: it is imported from the folder above."""
+    service(bare, "backend/")
+    bare.write("backend/shop/pytest.ini", "[pytest]\n")
+    bare.write("backend/requirements.txt", "fastapi\n")
+    found = written(bare, "--no-try", folder="backend")
+    assert found["app"] == "shop.main:app"
+    assert not (bare.root / "backend/shop/pyproject.toml").exists()
+
+
 def test_no_pyproject(bare: Project) -> None:
     """Without a pyproject.toml one is made, a factory is called, and a variable of the tests gets the URL as well."""
     bare.write("requirements.txt", "fastapi\nasyncpg\n")
