@@ -296,6 +296,25 @@ def find(start: Path) -> Config:
     )
 
 
+def of_project(root: Path) -> Config | None:
+    """Return the configuration of the project whose tests have this root directory, or None if it has none.
+
+    pytest's root directory is the folder of its settings, such as of `tests/pytest.ini`. The project is the nearest folder from there
+    upwards with a pyproject.toml, and in the same checkout.
+
+    Args:
+        root: pytest's root directory.
+
+    Raises:
+        ConfigError: The table exists and something in it is wrong.
+    """
+    for folder in (root, *root.parents):
+        config = load(folder)
+        if config is not None or any((folder / name).exists() for name in ("pyproject.toml", ".git")):
+            return config
+    return None
+
+
 def load(root: Path, environ: Mapping[str, str] = os.environ) -> Config | None:
     """Return the configuration in `root`, or None if it has no pyproject.toml with a table `[tool.greenroom]`.
 

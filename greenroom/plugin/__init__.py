@@ -36,11 +36,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
     Conftests come last here, and first what sets variables from files: pytest-dotenv, pytest-env.
     """
-    from greenroom.config import load
+    from greenroom.config import of_project
     from greenroom.errors import GreenroomError
 
     try:
-        config = load(early_config.rootpath)
+        config = of_project(early_config.rootpath)
         if config is not None:
             from greenroom import floors
 

@@ -41,6 +41,28 @@ def databases(project: Project) -> list[str]:
         ]
 
 
+def test_settings_of_pytest_elsewhere(project: Project) -> None:
+    """With pytest's own settings in a folder of the project, as in tests/pytest.ini, the project's configuration counts."""
+    project.write("tests/pytest.ini", "[pytest]\naddopts = -p no:randomly\n")
+    result = project.passes("""
+        def test_it(client):
+            assert client.post("/customers/a").json() == {"id": 1}
+        """)
+    result.stdout.fnmatch_lines(["rootdir: */tests"])
+    project.pytest("tests/test_it.py", "-n", "2").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("border", [".git", "pyproject.toml"])
+def test_checkout_inside_of_a_project(project: Project, border: str) -> None:
+    """Another checkout or project in a folder of this one is not this one."""
+    project.write(f"inner/{border}", "")
+    project.write("inner/pytest.ini", "[pytest]\n")
+    project.write("inner/test_it.py", "import os\ndef test_it(): assert 'GREENROOM_RUN' not in os.environ\n")
+    result = project.pytest("inner/test_it.py")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("greenroom: *")
+
+
 def test_parallel(project: Project) -> None:
     """With `-n 2`, each worker has a database of its own, cloned from one template, and none is left."""
     project.write(
