@@ -142,7 +142,8 @@ class Caught:
         name = type(error).__name__
         if name in _ANSWERS and (name != "HTTPException" or error.__context__ is None):
             return
-        known = next((raised for raised in self._noted if raised.error is error), None)
+        # A copy: another thread may note one meanwhile.
+        known = next((raised for raised in list(self._noted) if raised.error is error), None)
         if known is not None:
             # Starlette takes the traceback away when it has answered.
             known.traceback = error.__traceback__ or known.traceback
