@@ -100,6 +100,10 @@ class Caught:
                 caught.append(raised)
         return caught
 
+    def put_back(self, errors: list[Raised]) -> None:
+        """Give back what was taken, in its order, for whoever asks next."""
+        self._noted.extendleft(reversed(errors))
+
     def _stop(self) -> None:
         self._on = False
         self._noted.clear()
