@@ -132,17 +132,17 @@ class Held:
 
     async def _live(self, function: Callable[[], Any]) -> None:
         CALL.set(self._call)
+        awaited: Any = None
         try:
             awaited = function()
             if not inspect.isasyncgen(awaited):
                 _answer(self._begun, await self._through(awaited))
                 return
             value = await self._through(awaited.__anext__())
-        except StopAsyncIteration:
-            self._failed(YieldError(f"{self._title} did not yield a value"))
-            return
         except BaseException as error:  # noqa: BLE001 - the main thread raises it
-            self._failed(error)
+            # A coroutine may raise that itself, by an anext() of its own.
+            ended = isinstance(error, StopAsyncIteration) and inspect.isasyncgen(awaited)
+            self._failed(YieldError(f"{self._title} did not yield a value") if ended else error)
             return
         self._generator = awaited
         _answer(self._begun, value)
