@@ -126,3 +126,7 @@ class Call:
         """Make everyone who waits for the end raise an error."""
         if not self.ended.done():
             self.ended.set_exception(error)
+
+
+def unheard(_error: BaseException) -> None:
+    """Take what goes wrong while something is given up, which nobody waits for."""

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
-from greenroom.loop.call import CANCELLED
+from greenroom.loop.call import CANCELLED, unheard
 from greenroom.loop.context import carrier
 from greenroom.loop.tasks import CALL
 
@@ -104,7 +104,7 @@ class Held:
 
     def _given_up(self, future: Future[Any]) -> None:
         if future.cancelled() and not self._loop.ended:
-            self._loop.soon(self._cancel, otherwise=_unheard)
+            self._loop.soon(self._cancel, otherwise=unheard)
 
     # -- the loop's side ---------------------------------------------------------------------------------------------
 
@@ -132,17 +132,17 @@ class Held:
 
     async def _live(self, function: Callable[[], Any]) -> None:
         CALL.set(self._call)
+        awaited: Any = None
         try:
             awaited = function()
             if not inspect.isasyncgen(awaited):
                 _answer(self._begun, await self._through(awaited))
                 return
             value = await self._through(awaited.__anext__())
-        except StopAsyncIteration:
-            self._failed(YieldError(f"{self._title} did not yield a value"))
-            return
         except BaseException as error:  # noqa: BLE001 - the main thread raises it
-            self._failed(error)
+            # A coroutine may raise that itself, by an anext() of its own.
+            ended = isinstance(error, StopAsyncIteration) and inspect.isasyncgen(awaited)
+            self._failed(YieldError(f"{self._title} did not yield a value") if ended else error)
             return
         self._generator = awaited
         _answer(self._begun, value)
@@ -171,7 +171,3 @@ class Held:
 def _answer(future: Future[Any], value: Any) -> None:
     if not future.done():
         future.set_result(value)
-
-
-def _unheard(_error: BaseException) -> None:
-    """Takes what goes wrong while something is given up, which nobody waits for."""
