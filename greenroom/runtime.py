@@ -67,7 +67,11 @@ def kept(root: Path, name: str) -> Path:
 
 def neighbours() -> list[Path]:
     """The runtime folders of all this user's checkouts that have one."""
-    return [path for user in _user_folders() for path in user.iterdir() if path.is_dir()]
+    found: list[Path] = []
+    for user in _user_folders():
+        with contextlib.suppress(FileNotFoundError):  # another process has just tidied it away
+            found += [path for path in user.iterdir() if path.is_dir()]
+    return found
 
 
 def make(folder: Path) -> None:

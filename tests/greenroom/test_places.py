@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import pytest
 
 from greenroom import own_files, runtime
 from greenroom.errors import ServerError
+from greenroom.servers.embedded import sweep
+from greenroom.servers.instance import Instance
 from tests.greenroom.conftest import PROJECTS, Project
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another user")
@@ -428,6 +431,28 @@ class TestServers:
         finally:
             holder.kill()
             holder.communicate()
+
+    @pytest.mark.usefixtures("runtime")
+    def test_removed_by_two(self, tmp_path: Path) -> None:
+        """Whoever sweeps while a server's folder is removed takes nothing away from under the one who removes it."""
+        folder = runtime.kept(tmp_path, "up")
+        runtime.make(folder)
+        for number in range(3000):
+            (folder / f"{number}").touch()
+        over = threading.Event()
+
+        def sweeps() -> None:
+            while not over.is_set():
+                sweep()
+
+        sweeper = threading.Thread(target=sweeps)
+        sweeper.start()
+        try:
+            assert Instance(folder).remove()
+            assert not folder.exists()
+        finally:
+            over.set()
+            sweeper.join()
 
     @root
     def test_full_disk(self, embedded_project: Project, runtime: Path) -> None:
