@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from greenroom.docker.client import DockerError
+from greenroom.docker.images import TEST_FILE
+from greenroom.docker.stack import Stack
 from greenroom.servers.instance import SETTINGS
 from tests.docker.conftest import HERE, docker, run
 from tests.docker.stacks import Copy, inspect
@@ -319,6 +322,12 @@ def test_health_check_is_not_fooled(images: str, slow: Copy) -> None:
         assert ("1", False) in seen  # the temporary server answered, and the check was not taken in
     finally:
         run(*compose, "down", "--volumes", "--timeout", "1")
+
+
+def test_removed_before_it_is_healthy(images: str) -> None:
+    """Who waits for a container that somebody removes meanwhile is told so."""
+    with pytest.raises(DockerError, match="postgres was removed before it was healthy"):
+        Stack(HERE, "nothing", [TEST_FILE]).wait("postgres")
 
 
 def inspect_probe(copy: Copy) -> str:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import pytest
 
 from greenroom import own_files, runtime
 from greenroom.errors import ServerError
-from tests.greenroom.conftest import Project
+from greenroom.servers.embedded import sweep
+from greenroom.servers.instance import Instance
+from tests.greenroom.conftest import PROJECTS, Project
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another user")
 
@@ -207,6 +210,7 @@ class TestFolders:
         other = folder.with_name("other-12345678") / "up"
         other.mkdir(parents=True)
         (other / "checkout").write_bytes(b"/nowhere/\xff\xfe")
+        shutil.copy(folder / "up/seen-in", other)
         (other.parent / "run-1").mkdir()
         (other.parent / "run-1/lock").mkdir()
         linked = folder.with_name("linked-12345678") / "up"
@@ -219,6 +223,45 @@ class TestFolders:
         assert not other.exists()
         shutil.rmtree(linked.parent)
         shutil.rmtree(other.parent)
+
+    @pytest.mark.parametrize("seen_in", [b"1:2 3:4", None], ids=["elsewhere", "unknown"])
+    def test_neighbour_in_a_container(
+        self, embedded_project: Project, runtime: Path, tmp_path: Path, seen_in: bytes | None
+    ) -> None:
+        """A checkout that is not seen from here, but where other files are seen, is not taken for deleted."""
+        away = tmp_path / "away"
+        embedded_project.root.rename(away)
+        neighbour = Project(away, embedded_project._pytester)
+        assert neighbour.greenroom("up").returncode == 0
+        (mark,) = runtime.glob("*/*/up/seen-in")
+        mark.unlink()
+        if seen_in:
+            mark.write_bytes(seen_in)
+        away.rename(embedded_project.root)
+        embedded_project.passes(PASSES)
+        assert embedded_project.greenroom("down").returncode == 0
+        assert postmaster(runtime).is_running()
+        embedded_project.root.rename(away)
+        assert neighbour.greenroom("down").returncode == 0
+        away.rename(embedded_project.root)
+        assert list(runtime.iterdir()) == []
+
+    @root
+    def test_neighbour_behind_a_mount(self, embedded_project: Project, runtime: Path, tmp_path: Path) -> None:
+        """Who has something else mounted over a checkout leaves its server running."""
+        hidden = tmp_path / "hidden"
+        neighbour = Project(shutil.copytree(PROJECTS / "shop", hidden / "shop"), embedded_project._pytester)
+        hide = ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs tmpfs "$0"; exec "$@"', str(hidden)]
+        if subprocess.run([*hide, "true"], capture_output=True, check=False).returncode:
+            pytest.skip("no mounts here")
+        assert neighbour.greenroom("up").returncode == 0
+        down = [*hide, sys.executable, "-m", "greenroom", "down"]
+        root = embedded_project.root
+        done = subprocess.run(down, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "nothing was running" in done.stderr
+        assert postmaster(runtime).is_running()
+        assert neighbour.greenroom("down").returncode == 0
 
 
 def test_folder_of_others(tmp_path: Path) -> None:
@@ -388,6 +431,28 @@ class TestServers:
         finally:
             holder.kill()
             holder.communicate()
+
+    @pytest.mark.usefixtures("runtime")
+    def test_removed_by_two(self, tmp_path: Path) -> None:
+        """Whoever sweeps while a server's folder is removed takes nothing away from under the one who removes it."""
+        folder = runtime.kept(tmp_path, "up")
+        runtime.make(folder)
+        for number in range(3000):
+            (folder / f"{number}").touch()
+        over = threading.Event()
+
+        def sweeps() -> None:
+            while not over.is_set():
+                sweep()
+
+        sweeper = threading.Thread(target=sweeps)
+        sweeper.start()
+        try:
+            assert Instance(folder).remove()
+            assert not folder.exists()
+        finally:
+            over.set()
+            sweeper.join()
 
     @root
     def test_full_disk(self, embedded_project: Project, runtime: Path) -> None:
