@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -310,8 +311,10 @@ def test_health_check_is_not_fooled(images: str, slow: Copy) -> None:
         assert started.returncode == 0, started.stdout
         container = docker("ps", "--quiet", f"--filter=label=com.docker.compose.project={project}")
         query = "SELECT count(*) FROM pg_class WHERE relname = 'begun'"
-        seen = set()
+        seen: set[tuple[str, bool]] = set()
+        end = time.monotonic() + 60
         while True:
+            assert time.monotonic() < end, seen
             on_socket = run(
                 "docker", "exec", container, "psql", "-U", "postgres", "-tAc", query
             ).stdout.strip()

@@ -179,7 +179,7 @@ def _small(size: int, place: Place) -> None:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-FILLS: Final = """
+FILLS: Final = """\
 import os
 from sqlalchemy import text
 
@@ -192,6 +192,7 @@ def test_it(session):
         pass
     session.execute(text("SELECT pg_logical_emit_message(false, 'x', repeat('x', 40000000))"))
 """
+"""A test that fills the disk of the runtime folder, and then has the server write to its WAL."""
 
 
 def _full(place: Place) -> None:

@@ -18,7 +18,8 @@ from greenroom import own_files, runtime
 from greenroom.errors import ServerError
 from greenroom.servers.embedded import sweep
 from greenroom.servers.instance import Instance
-from tests.greenroom.conftest import PROJECTS, Project
+from tests.faults.places import FILLS
+from tests.greenroom.conftest import PROJECTS, Project, runs
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another user")
 
@@ -347,7 +348,7 @@ class TestServers:
             each.suspend()
         down = embedded_project.greenroom("down")
         assert down.returncode == 0, down.stderr
-        assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
+        assert not runs(server.pid)
 
     def test_programs_that_are_gone(self, embedded_project: Project, runtime: Path) -> None:
         """A server whose programs were removed since, with their venv, is stopped all the same."""
@@ -357,7 +358,7 @@ class TestServers:
         file.write_text("{}")
         down = embedded_project.greenroom("down")
         assert down.returncode == 0, down.stderr
-        assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
+        assert not runs(server.pid)
 
     @pytest.mark.parametrize(
         ("file", "cause"), [("global/pg_control", "global/pg_control"), ("PG_VERSION", "data directory")]
@@ -455,44 +456,30 @@ class TestServers:
             sweeper.join()
 
     @root
-    def test_full_disk(self, embedded_project: Project, runtime: Path) -> None:
+    def test_full_disk(
+        self, embedded_project: Project, runtime: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A server whose WAL finds no room ends: the run says so, and what helps; the next one is green."""
         full = runtime / "full"
         full.mkdir()
         if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=75m", "tmpfs", full], check=False).returncode:
             pytest.skip("no mounts here")
         embedded_project.write("tests/conftest.py", "")
-        before = os.environ["GREENROOM_RUNTIME_DIR"]
-        os.environ["GREENROOM_RUNTIME_DIR"] = str(full)
+        embedded_project.write("tests/test_it.py", FILLS)
         try:
-            embedded_project.write(
-                "tests/test_it.py",
-                """
-                import os
-                from sqlalchemy import text
-
-                def test_it(session):
-                    try:
-                        with open(os.environ["GREENROOM_RUNTIME_DIR"] + "/full", "wb") as file:
-                            while True:
-                                file.write(bytes(65536))
-                    except OSError:
-                        pass
-                    session.execute(text("SELECT pg_logical_emit_message(false, 'x', repeat('x', 40000000))"))
-                """,
-            )
-            assert embedded_project.greenroom("up").returncode == 0
-            result = embedded_project.pytest()
-            assert result.ret == 1
-            assert "Traceback" not in result.stderr.str()
-            result.stdout.fnmatch_lines(["*the disk with its data is full: *No space left on device*"])
-            (full / "full").unlink()
-            again = embedded_project.greenroom("up")
-            assert again.returncode == 0, again.stderr
-            embedded_project.passes(PASSES)
-            embedded_project.greenroom("down")
+            with monkeypatch.context() as patch:
+                patch.setenv("GREENROOM_RUNTIME_DIR", str(full))
+                assert embedded_project.greenroom("up").returncode == 0
+                result = embedded_project.pytest()
+                assert result.ret == 1
+                assert "Traceback" not in result.stderr.str()
+                result.stdout.fnmatch_lines(["*the disk with its data is full: *No space left on device*"])
+                (full / "full").unlink()
+                again = embedded_project.greenroom("up")
+                assert again.returncode == 0, again.stderr
+                embedded_project.passes(PASSES)
+                embedded_project.greenroom("down")
         finally:
-            os.environ["GREENROOM_RUNTIME_DIR"] = before
             subprocess.run(["umount", "--lazy", full], check=True)
 
     @root

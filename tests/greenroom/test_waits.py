@@ -226,8 +226,10 @@ class TestProcesses:
         parent = subprocess.Popen([sys.executable, "-m", "greenroom", *words], cwd=project.root)
         try:
             child = _child(parent.pid, "sleep" if command == "exec" else "pytest")
+            end = time.monotonic() + 60
             while command == "ci" and not (project.root / "began").exists():
                 assert parent.poll() is None
+                assert time.monotonic() < end, "its test does not begin"
                 time.sleep(0.05)  # until its test runs: an interrupt in the middle of an import can get lost
             child.suspend()
             parent.terminate()
