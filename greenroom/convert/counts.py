@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import libcst as cst
 
 from greenroom.convert.marks import is_mark
-from greenroom.convert.modules import Function, Module, called, dotted_of
+from greenroom.convert.modules import Function, Module
+from greenroom.convert.nodes import called, dotted_of
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class _Counting(cst.CSTVisitor):
         self.raises = 0
         self.marks: Counter[str] = Counter()
 
-    def visit_Assert(self, node: cst.Assert) -> None:  # noqa: ARG002 - the visitor's signature
+    def visit_Assert(self, node: cst.Assert) -> None:
         self.assertions += 1
 
     def visit_Call(self, node: cst.Call) -> None:

@@ -7,7 +7,8 @@ from typing import Final
 import libcst as cst
 
 from greenroom.convert.kinds import KINDS, Kind
-from greenroom.convert.modules import Function, Module, dotted_of
+from greenroom.convert.modules import Function, Module
+from greenroom.convert.nodes import dotted_of
 from greenroom.convert.suite import Suite
 from greenroom.convert.values import Value, Values
 
@@ -37,7 +38,8 @@ class Uses:
             case cst.Attribute() if parent.value is name:
                 return self._attribute(kind, parent, module)
             case (
-                cst.Attribute()
+                cst.FunctionDef()
+                | cst.Attribute()
                 | cst.Param()
                 | cst.AssignTarget()
                 | cst.AsName()
