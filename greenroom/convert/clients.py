@@ -81,7 +81,10 @@ class Creation:
         Args:
             own: It is the application that greenroom is configured for.
         """
-        arguments = [each.with_changes(comma=cst.MaybeSentinel.DEFAULT) for each in self.options]
+        arguments = [
+            each.with_changes(comma=cst.MaybeSentinel.DEFAULT, whitespace_after_arg=cst.SimpleWhitespace(""))
+            for each in self.options
+        ]
         if not own:
             assert self.app is not None
             arguments.insert(0, _argument("app", self.app))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import libcst as cst
 
 from greenroom.convert import counts
 from greenroom.convert.counts import NOTHING, Counts
+from greenroom.convert.imports import imported
 from greenroom.convert.modules import Module
 from greenroom.convert.plan import Plan, Stays
 from greenroom.convert.rewrite import Rewriter
@@ -61,21 +63,16 @@ def convert(
     suite = Suite(root, targets)
     values = Values(suite, Factories(root))
     plan = Plan(suite, values, only=only)
+    test_client = "fastapi.testclient" if find_spec("fastapi") is not None else "starlette.testclient"
+    own = {each.stem for folder in (root, root / "src") if folder.is_dir() for each in folder.iterdir()}
     result = Conversion(stays=plan.stays, notes=list(dict.fromkeys(plan.notes)), broken=dict(suite.broken))
+    shared = _shared(suite)
     for module in suite.targets:
         before = counts.count(module)
         result.before += before
-        rewriter = Rewriter(module, plan, values, app.replace(":", "."))
-        shared = {
-            name.rpartition(".")[2]
-            for other in suite.modules
-            for name in other.names.values()
-            if other is not module and suite.module(name.rpartition(".")[0]) is module
-        }
-        tree = module.tree.visit(rewriter)
-        if not tree.deep_equals(module.tree):
-            tree = tidied(tree, module, plan, rewriter.added, shared=shared)
-        text = tree.bytes
+        rewriter = Rewriter(module, plan, values, app.replace(":", "."), test_client)
+        tree = tidied(module.tree.visit(rewriter), module, plan)
+        text = imported(tree, module, rewriter.added, shared=shared[module], own=own).bytes
         if text == module.source:
             result.after += before
             continue
@@ -94,10 +91,31 @@ def convert(
     return result
 
 
+def _shared(suite: Suite) -> dict[Module, set[str]]:
+    """For each module, the names that others import from it."""
+    found: dict[Module, set[str]] = {module: set() for module in suite.modules}
+    for module in suite.modules:
+        for qualified in module.names.values():
+            place, _, name = qualified.rpartition(".")
+            if (imports := suite.module(place)) is not None and imports is not module:
+                found[imports].add(name)
+    return found
+
+
+def _compiles(text: bytes) -> bool:
+    """Whether this Python can compile it: the suite may be for a newer one."""
+    try:
+        compile(text, "suite", "exec", dont_inherit=True)
+    except SyntaxError:
+        return False
+    return True
+
+
 def _counted(text: bytes, module: Module, before: Counts) -> tuple[Counts, str]:
     """What a new text tests, and what it would lose."""
     try:
-        compile(text, str(module.path), "exec", dont_inherit=True)
+        if _compiles(module.source):
+            compile(text, str(module.path), "exec", dont_inherit=True)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / module.path.name
             path.write_bytes(text)

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 from typing import Final
 
 import libcst as cst
-import libcst.matchers as m
 
-from greenroom.convert.modules import Function, Module, called
+from greenroom.convert.modules import Function, Module
+from greenroom.convert.nodes import called, dotted_of, walk
 from greenroom.convert.suite import Suite
 
 MARKS: Final = {
@@ -40,7 +40,7 @@ def is_on_trio(function: Function, suite: Suite) -> bool:
     backend = suite.fixture("anyio_backend", function)
     if backend is None:
         return find_spec("trio") is not None  # anyio's own has all backends that are installed
-    return bool(m.findall(backend.node, m.SimpleString(value=m.MatchIfTrue(lambda value: "trio" in value))))
+    return any(isinstance(each, cst.SimpleString) and "trio" in each.value for each in walk(backend.node))
 
 
 def module_mark(function: Function) -> str:
@@ -51,7 +51,7 @@ def module_mark(function: Function) -> str:
         places += [each.decorator for each in function.owner.decorators]
     for statement in module.tree.body:
         for each in statement.body if isinstance(statement, cst.SimpleStatementLine) else ():
-            if isinstance(each, cst.Assign) and m.matches(each.targets[0].target, m.Name("pytestmark")):
+            if isinstance(each, cst.Assign) and dotted_of(each.targets[0].target) == "pytestmark":
                 value = each.value
                 elements = (
                     [e.value for e in value.elements] if isinstance(value, cst.List | cst.Tuple) else [value]

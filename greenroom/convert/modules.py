@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import libcst as cst
-from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
+from libcst.metadata import MetadataWrapper, PositionProvider
+
+from greenroom.convert.nodes import bound_name, called, children, dotted_of, text_of, walk
 
 Role = Literal["test", "fixture", "setup", "helper", "nested"]
-
-Scope = cst.FunctionDef | cst.ClassDef | cst.Module
 
 _SETUPS: Final = {
     f"{kind}_{level}" for kind in ("setup", "teardown") for level in ("method", "class", "module", "function")
@@ -121,6 +122,7 @@ class Module:
         tree: That, parsed.
         names: What the imports bind, by name: `httpx.AsyncClient`.
         functions: Its functions, nested ones after those that they are in.
+        nodes: All its nodes, in the order of the text.
 
     Args:
         path: The file.
@@ -138,18 +140,27 @@ class Module:
         self.dotted = dotted
         self.source = path.read_bytes()
         self.tree = cst.parse_module(self.source)
-        wrapper = MetadataWrapper(self.tree, unsafe_skip_copy=True)
-        self._positions = wrapper.resolve(PositionProvider)
-        self._parents = wrapper.resolve(ParentNodeProvider)
         self.names = _imported(self.tree, dotted, is_package=path.name == "__init__.py")
         self.functions: list[Function] = []
+        self.nodes: list[cst.CSTNode] = []
         self._of: dict[cst.FunctionDef, Function] = {}
-        self.tree.visit(_Functions(self))
+        self._parents: dict[cst.CSTNode, cst.CSTNode] = {}
+        self._within: dict[cst.CSTNode, Function | None] = {}
+        self._walk(self.tree, None, None)
 
-    def add(self, function: Function) -> None:
-        """Take a function, which stands in this module."""
-        self.functions.append(function)
-        self._of[function.node] = function
+    def _walk(self, node: cst.CSTNode, function: Function | None, owner: cst.ClassDef | None) -> None:
+        self.nodes.append(node)
+        if isinstance(node, cst.FunctionDef):
+            function = Function(self, node, function, owner)
+            self.functions.append(function)
+            self._of[node] = function
+            owner = None
+        elif isinstance(node, cst.ClassDef):
+            owner = node
+        self._within[node] = function
+        for each in children(node):
+            self._parents[each] = node
+            self._walk(each, function, owner)
 
     def function(self, node: cst.FunctionDef) -> Function:
         """The function of a node."""
@@ -157,7 +168,13 @@ class Module:
 
     def line(self, node: cst.CSTNode) -> int:
         """The line where a node begins."""
-        return self._positions[node].start.line
+        line: int = self._positions[node].start.line
+        return line
+
+    @functools.cached_property
+    def _positions(self) -> Mapping[cst.CSTNode, Any]:
+        """Where each node is: asked for only if something is to be said about one."""
+        return MetadataWrapper(self.tree, unsafe_skip_copy=True).resolve(PositionProvider)
 
     def parent(self, node: cst.CSTNode) -> cst.CSTNode:
         """What a node is in."""
@@ -171,7 +188,9 @@ class Module:
 
     def enclosing(self, node: cst.CSTNode) -> Function | None:
         """The function whose body, parameters or decorators a node is in."""
-        return next((self._of[each] for each in self.above(node) if isinstance(each, cst.FunctionDef)), None)
+        if isinstance(node, cst.FunctionDef):
+            return self._of[node].outer
+        return self._within[node]
 
     def qualified(self, expression: cst.CSTNode | None) -> str:
         """What a name or an attribute of imported names leads to, such as `httpx.AsyncClient`; empty for everything else."""
@@ -212,78 +231,23 @@ class Module:
         )
 
 
-class _Functions(cst.CSTVisitor):
-    """Collects the functions of a module."""
-
-    def __init__(self, module: Module) -> None:
-        super().__init__()
-        self._module = module
-        self._in: list[Function | cst.ClassDef] = []
-
-    def visit_ClassDef(self, node: cst.ClassDef) -> None:
-        self._in.append(node)
-
-    def leave_ClassDef(self, original_node: cst.ClassDef) -> None:  # noqa: ARG002 - the visitor's signature
-        self._in.pop()
-
-    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
-        outer = next((each for each in reversed(self._in) if isinstance(each, Function)), None)
-        last = self._in[-1] if self._in else None
-        function = Function(self._module, node, outer, last if isinstance(last, cst.ClassDef) else None)
-        self._module.add(function)
-        self._in.append(function)
-
-    def leave_FunctionDef(self, original_node: cst.FunctionDef) -> None:  # noqa: ARG002 - the visitor's signature
-        self._in.pop()
-
-
 def _imported(tree: cst.Module, dotted: str, *, is_package: bool) -> dict[str, str]:
     """What a module's imports bind, wherever they stand."""
     names: dict[str, str] = {}
     package = dotted.split(".") if is_package else dotted.split(".")[:-1]
 
-    class Imports(cst.CSTVisitor):
-        def visit_Import(self, node: cst.Import) -> None:
-            for each in node.names:
-                whole = dotted_of(each.name)
-                if each.asname is not None:
-                    names[dotted_of(each.asname.name)] = whole
+    for node in walk(tree):
+        match node:
+            case cst.Import():
+                for each in node.names:
+                    whole = dotted_of(each.name)
+                    bound = bound_name(each)
+                    names[bound] = whole if each.asname is not None else bound
+            case cst.ImportFrom():
+                start = package[: len(package) - len(node.relative) + 1] if node.relative else []
+                base = ".".join([*start, *([dotted_of(node.module)] if node.module else [])])
+                if isinstance(node.names, cst.ImportStar):
+                    names[f"* {base}"] = base
                 else:
-                    head = whole.partition(".")[0]
-                    names[head] = head
-
-        def visit_ImportFrom(self, node: cst.ImportFrom) -> None:
-            start = package[: len(package) - len(node.relative) + 1] if node.relative else []
-            base = ".".join([*start, *([dotted_of(node.module)] if node.module else [])])
-            if isinstance(node.names, cst.ImportStar):
-                names[f"* {base}"] = base
-                return
-            for each in node.names:
-                bound = dotted_of(each.asname.name) if each.asname else dotted_of(each.name)
-                names[bound] = f"{base}.{dotted_of(each.name)}"
-
-    tree.visit(Imports())
+                    names |= {bound_name(each): f"{base}.{dotted_of(each.name)}" for each in node.names}
     return names
-
-
-def dotted_of(node: cst.CSTNode | None) -> str:
-    """`a.b.c` for a name or a chain of attributes; empty for everything else."""
-    if isinstance(node, cst.Name):
-        return node.value
-    if isinstance(node, cst.Attribute):
-        base = dotted_of(node.value)
-        return f"{base}.{node.attr.value}" if base else ""
-    return ""
-
-
-def called(node: cst.BaseExpression) -> cst.BaseExpression:
-    """What is called, or the expression itself if it is no call."""
-    return node.func if isinstance(node, cst.Call) else node
-
-
-def text_of(node: cst.BaseExpression | None) -> str:
-    """The text of a string literal; empty for everything else."""
-    if isinstance(node, cst.SimpleString):
-        found = node.evaluated_value
-        return found if isinstance(found, str) else ""
-    return ""

@@ -10,8 +10,9 @@ import libcst as cst
 
 from greenroom.convert.kinds import KINDS, SESSION
 from greenroom.convert.marks import FIXTURES, is_on_trio
-from greenroom.convert.modules import Function, Module, called, dotted_of
-from greenroom.convert.regions import Regions, bound_by, own_nodes, used_by
+from greenroom.convert.modules import Function
+from greenroom.convert.nodes import bound_by, called, dotted_of, own, used_by
+from greenroom.convert.regions import Regions
 from greenroom.convert.suite import Suite
 from greenroom.convert.uses import GATHER, Uses
 from greenroom.convert.values import Problem, Value, Values
@@ -31,13 +32,18 @@ class Stays:
 
     Attributes:
         function: It.
-        line: The line that keeps it so.
+        node: What keeps it so.
         reason: Why.
     """
 
     function: Function
-    line: int
+    node: cst.CSTNode
     reason: str
+
+    @property
+    def line(self) -> int:
+        """The line of that."""
+        return self.function.module.line(self.node)
 
 
 class Plan:
@@ -66,13 +72,14 @@ class Plan:
         self.narrowed: set[Function] = set()
         self.notes: list[str] = []
         self.synchronous: set[Function] = set()
+        self._runs: dict[Function, bool] = {}
         self._references = _references(suite)
         self._roots = self._wanted()
         self._problems: dict[Value, list[Problem]] = {}
         self._settle()
         self.synchronous = self._roots | self._helpers
 
-    @property
+    @functools.cached_property
     def staying(self) -> set[Function]:
         """The tests, fixtures and setups that stay asynchronous, also those that nobody asked to convert."""
         return {
@@ -129,10 +136,16 @@ class Plan:
 
     def needs_run(self, function: Function) -> bool:
         """Whether a helper that becomes synchronous runs something on the loop."""
+        if function not in self._runs:
+            self._runs[function] = False  # for one that calls itself
+            self._runs[function] = self._runs_something(function)
+        return self._runs[function]
+
+    def _runs_something(self, function: Function) -> bool:
         regions = self.regions_of(function)
         if regions.awaits or regions.ranges:
             return True
-        for each in own_nodes(function.node):
+        for each in own(function.node):
             match each:
                 case cst.Await() if not self.is_dropped(each, function):
                     return True
@@ -182,6 +195,11 @@ class Plan:
     def _is_method(self, call: cst.Call, function: Function) -> bool:
         """Whether it is an asynchronous method of a value that becomes synchronous, maybe by `getattr`."""
         target = call.func
+        if (
+            isinstance(target, cst.Name)
+            and (owner := self._values.method(target.value, function)) is not None
+        ):
+            return bool(self.is_synchronous(owner, function))
         if isinstance(target, cst.Call) and dotted_of(target.func) == "getattr" and target.args:
             return bool(self.is_synchronous(target.args[0].value, function))
         if not isinstance(target, cst.Attribute):
@@ -200,48 +218,49 @@ class Plan:
                     continue
                 if self._only and (each.role != "test" or each.title.replace(".", "::") not in self._only):
                     continue
-                line, reason = self._obstacle(each)
+                node, reason = self._obstacle(each)
                 if reason:
-                    self.stays.append(Stays(each, line, reason))
+                    self.stays.append(Stays(each, node, reason))
                 else:
                     wanted.add(each)
         return wanted
 
-    def _obstacle(self, function: Function) -> tuple[int, str]:
+    def _obstacle(self, function: Function) -> tuple[cst.CSTNode, str]:
         module = function.module
-        line = module.line(function.node)
+        node = function.node
         if function.owner is not None and module.is_testcase(function.owner):
-            return line, _TEST_CASE
+            return node, _TEST_CASE
         if function.role == "setup":
             return (
-                line,
+                node,
                 "pytest gives a setup method no fixtures, so it cannot have `run`: make it a fixture with autouse=True",
             )
         if is_on_trio(function, self._suite):
-            return line, "anyio runs it with trio as well"
+            return node, "anyio runs it with trio as well"
         for each in function.node.decorators:
             name = module.qualified(called(each.decorator))
             if name.partition(".")[0] not in _DECORATORS and dotted_of(called(each.decorator)) not in (
                 "staticmethod",
                 "classmethod",
             ):
-                return module.line(
-                    each
-                ), f"its decorator {dotted_of(called(each.decorator)) or '…'} may expect a coroutine function"
+                return (
+                    each,
+                    f"its decorator {dotted_of(called(each.decorator)) or '…'} may expect a coroutine function",
+                )
         regions = self.regions_of(function)
         if regions.reason:
-            return line, regions.reason
+            return node, regions.reason
         if "run" in bound_by(function.node.body) or (
             "run" in used_by(function.node.body) and "run" not in function.parameters
         ):
-            return line, "it has another `run` than greenroom's fixture"
+            return node, "it has another `run` than greenroom's fixture"
         run = self._suite.fixture("run", function)
         if run is not None:
             return (
-                line,
+                node,
                 f"the suite has a fixture `run` of its own: {run.module.path.name}:{run.module.line(run.node)}",
             )
-        return 0, ""
+        return node, ""
 
     # -- values and helpers ------------------------------------------------------------------------------------------
 
@@ -373,7 +392,7 @@ class Plan:
         return any(
             isinstance(each, cst.Call)
             and (self._is_method(each, function) or self.calls_synchronous(each, function) is not None)
-            for each in own_nodes(function.node.body)
+            for each in own(function.node.body)
         )
 
     def _of(self, helper: Function) -> list[Value]:
@@ -383,7 +402,7 @@ class Plan:
         ]
         if found:
             return found
-        calls = [each for each in own_nodes(helper.node.body) if isinstance(each, cst.Call)]
+        calls = [each for each in own(helper.node.body) if isinstance(each, cst.Call)]
         inner = [self.calls_synchronous(each, helper) for each in calls]
         return [
             value for each in inner if each is not None and each is not helper for value in self._of(each)
@@ -392,10 +411,9 @@ class Plan:
     def _unreachable(self, helper: Function) -> Problem | None:
         """Why a helper cannot become synchronous: somebody who is not converted, or not in this way, uses it."""
         module = helper.module
-        own = Problem(module, helper.node, f"{helper.name} is not converted")
         if not module.target or self.regions_of(helper).reason:
-            return own
-        if any(isinstance(each, cst.Yield) for each in own_nodes(helper.node)) or helper.node.decorators:
+            return Problem(module, helper.node, f"{helper.name} is not converted")
+        if any(isinstance(each, cst.Yield) for each in own(helper.node)) or helper.node.decorators:
             return Problem(module, helper.node, f"{helper.name} is used by something else than its callers")
         for function, node in self._references.get(helper, []):
             around = function.module.parent(node) if function is not None else None
@@ -441,31 +459,19 @@ def _references(suite: Suite) -> dict[Function, list[tuple[Function | None, cst.
     """Where each helper is named, other than where it is defined or imported."""
     found: dict[Function, list[tuple[Function | None, cst.CSTNode]]] = {}
 
-    class References(cst.CSTVisitor):
-        def __init__(self, module: Module) -> None:
-            super().__init__()
-            self._module = module
-
-        def visit_ImportFrom(self, node: cst.ImportFrom) -> bool:  # noqa: ARG002 - the visitor's signature
-            return False
-
-        def visit_Attribute(self, node: cst.Attribute) -> None:
-            self._note(node)
-
-        def visit_Name(self, node: cst.Name) -> None:
-            parent = self._module.parent(node)
-            if not (isinstance(parent, cst.Attribute) and parent.attr is node) and not (
-                isinstance(parent, cst.FunctionDef | cst.Param | cst.AssignTarget)
-                or (isinstance(parent, cst.Arg) and parent.keyword is node)
+    for module in suite.modules:
+        for node in module.nodes:
+            if not isinstance(node, cst.Name | cst.Attribute):
+                continue
+            parent = module.parent(node)
+            if isinstance(parent, cst.FunctionDef | cst.Param | cst.AssignTarget | cst.ImportAlias):
+                continue
+            if (isinstance(parent, cst.Attribute) and parent.attr is node) or (
+                isinstance(parent, cst.Arg) and parent.keyword is node
             ):
-                self._note(node)
-
-        def _note(self, node: cst.Name | cst.Attribute) -> None:
-            function = self._module.enclosing(node)
-            helper = suite.helper(node, self._module, function)
+                continue
+            function = module.enclosing(node)
+            helper = suite.helper(node, module, function)
             if helper is not None and helper.fixture is None:
                 found.setdefault(helper, []).append((function, node))
-
-    for module in suite.modules:
-        module.tree.visit(References(module))
     return found

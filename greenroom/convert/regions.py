@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import libcst as cst
-import libcst.matchers as m
 
 from greenroom.convert.modules import Function
+from greenroom.convert.nodes import bound_by, own, used_by
 
 _NEEDS_LOOP: Final = {
     f"asyncio.{name}"
@@ -62,7 +62,7 @@ class Regions:
         body = function.node.body
         if isinstance(body, cst.IndentedBlock):
             self._block(list(body.body), bound=set(function.parameters))
-        for each in own_nodes(function.node):
+        for each in own(function.node):
             if isinstance(each, cst.Await) and not self.covers(each) and self._looped(each.expression):
                 self._expression(each)
 
@@ -126,7 +126,7 @@ class Regions:
         self, statements: list[cst.BaseStatement], bound: set[str], rest: Sequence[cst.BaseStatement]
     ) -> None:
         for each in statements:
-            for node in [each, *own_nodes(each)]:
+            for node in [each, *own(each)]:
                 if isinstance(node, cst.Yield | cst.Return | cst.Global | cst.Nonlocal) or (
                     isinstance(node, cst.Break | cst.Continue) and not self._loops_within(node, each)
                 ):
@@ -152,7 +152,7 @@ class Regions:
             return False
         return any(
             isinstance(each, cst.Call) and self._needs(each) and not self._is_awaited(each, statement)
-            for each in [statement, *own_nodes(statement)]
+            for each in [statement, *own(statement)]
         )
 
     def _is_awaited(self, call: cst.CSTNode, statement: cst.CSTNode) -> bool:
@@ -162,12 +162,10 @@ class Regions:
         """The blocks of a compound statement, if what needs a loop is in these only."""
         if not isinstance(statement, cst.With | cst.If | cst.For | cst.Try | cst.While):
             return None
-        blocks = m.findall(statement, m.IndentedBlock())
-        direct = [
-            each for each in blocks if isinstance(each, cst.IndentedBlock) and self._owner(each, statement)
-        ]
-        inside = {node for block in direct for node in own_nodes(block)}
-        for each in own_nodes(statement):
+        blocks = [each for each in own(statement) if isinstance(each, cst.IndentedBlock)]
+        direct = [each for each in blocks if self._owner(each, statement)]
+        inside = {node for block in direct for node in own(block)}
+        for each in own(statement):
             if isinstance(each, cst.Call) and self._needs(each) and each not in inside:
                 return None
         return [list(each.body) for each in direct]
@@ -183,7 +181,7 @@ class Regions:
 
     def _looped(self, expression: cst.CSTNode) -> bool:
         return any(
-            isinstance(each, cst.Call) and self._needs(each) for each in [expression, *own_nodes(expression)]
+            isinstance(each, cst.Call) and self._needs(each) for each in [expression, *own(expression)]
         )
 
     def _needs(self, call: cst.Call) -> bool:
@@ -201,48 +199,3 @@ STATEMENTS: Final = (cst.SimpleStatementLine, cst.If, cst.For, cst.While, cst.Wi
 """What a local coroutine can stand before."""
 
 _COMPREHENSIONS: Final = (cst.ListComp, cst.SetComp, cst.DictComp, cst.GeneratorExp)
-
-
-def own_nodes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    """All nodes within a node, but for what is in functions and classes within it."""
-    for child in node.children:
-        yield child
-        if not isinstance(child, cst.FunctionDef | cst.ClassDef):
-            yield from own_nodes(child)
-
-
-def bound_by(*nodes: cst.CSTNode) -> set[str]:
-    """The names that statements bind."""
-    found: set[str] = set()
-    for node in nodes:
-        for each in [node, *own_nodes(node)]:
-            match each:
-                case cst.FunctionDef() | cst.ClassDef():
-                    found.add(each.name.value)
-                case cst.AssignTarget() | cst.AnnAssign() | cst.AugAssign() | cst.For() | cst.NamedExpr():
-                    found |= _targets(each.target)
-                case cst.AsName():
-                    found |= _targets(each.name)
-                case cst.Import() | cst.ImportFrom():
-                    if not isinstance(each.names, cst.ImportStar):
-                        found |= {
-                            (name.evaluated_alias or name.evaluated_name).partition(".")[0]
-                            for name in each.names
-                        }
-    return found
-
-
-def _targets(node: cst.CSTNode) -> set[str]:
-    match node:
-        case cst.Name():
-            return {node.value}
-        case cst.Tuple() | cst.List():
-            return set().union(*(_targets(each.value) for each in node.elements))
-        case cst.StarredElement():
-            return _targets(node.value)
-    return set()
-
-
-def used_by(*nodes: cst.CSTNode) -> set[str]:
-    """The names that occur in statements, nested functions included."""
-    return {each.value for node in nodes for each in m.findall(node, m.Name()) if isinstance(each, cst.Name)}

@@ -11,9 +11,10 @@ import libcst.matchers as m
 from greenroom.convert import signatures
 from greenroom.convert.clients import LIFESPANS, Creation
 from greenroom.convert.kinds import CLIENT, KINDS, SESSION
-from greenroom.convert.modules import Function, Module, dotted_of
+from greenroom.convert.modules import Function, Module
+from greenroom.convert.nodes import bound_by, dotted_of, own, used_by, walk
 from greenroom.convert.plan import Plan
-from greenroom.convert.regions import STATEMENTS, Region, bound_by, used_by
+from greenroom.convert.regions import STATEMENTS, Region
 from greenroom.convert.values import Values
 
 _Flat = Any
@@ -23,7 +24,7 @@ _POOL: Final = 100
 """Threads at most for what `gather` did at once: as many as it has elements begin."""
 
 _TYPES: Final = {
-    CLIENT.name: ({"httpx.AsyncClient", "httpx2.AsyncClient"}, "starlette.testclient", "TestClient"),
+    CLIENT.name: ({"httpx.AsyncClient", "httpx2.AsyncClient"}, "", "TestClient"),
     SESSION.name: (
         {"sqlalchemy.ext.asyncio.AsyncSession", "sqlmodel.ext.asyncio.session.AsyncSession"},
         "sqlalchemy.orm",
@@ -44,15 +45,17 @@ class Rewriter(cst.CSTTransformer):
         plan: What is to be done.
         values: The suite's values.
         app: The application that greenroom is configured for, such as `app.main.app`; empty if it is not known.
+        test_client: The module that the suite takes `TestClient` from.
     """
 
-    def __init__(self, module: Module, plan: Plan, values: Values, app: str) -> None:
+    def __init__(self, module: Module, plan: Plan, values: Values, app: str, test_client: str) -> None:
         super().__init__()
         self.added: set[tuple[str, str]] = set()
         self._module = module
         self._plan = plan
         self._values = values
         self._app = app
+        self._test_client = test_client
         self._in: list[Function] = []
         self._needs: dict[Function, set[str]] = {}
         self._taken: dict[Function, set[str]] = {}
@@ -104,7 +107,7 @@ class Rewriter(cst.CSTTransformer):
         if node.returns is None:
             return None
         annotation = self._synchronous_type(node.returns.annotation, self._plan.returned(function))
-        if m.findall(function.node.body, m.Yield()):
+        if any(isinstance(each, cst.Yield) for each in own(function.node)):
             annotation, added = signatures.generator(annotation, self._module)
             self.added |= added
         return node.returns.with_changes(annotation=annotation)
@@ -125,7 +128,7 @@ class Rewriter(cst.CSTTransformer):
         )
         assert isinstance(replaced, cst.BaseExpression)
         if not annotation.deep_equals(replaced):
-            self.added.add((place, name))
+            self.added.add((place or self._test_client, name))
         return replaced
 
     def leave_AnnAssign(self, original_node: cst.AnnAssign, updated_node: cst.AnnAssign) -> cst.AnnAssign:
@@ -313,11 +316,13 @@ class Rewriter(cst.CSTTransformer):
         """Whether a node is in a range, which stays as it is: also one of a function that it is nested in."""
         for function in self._in:
             if function in self._plan.synchronous:
-                ranges = self._plan.regions_of(function).ranges.values()
+                regions = self._plan.regions_of(function)
+                if not regions.awaits and not regions.ranges:
+                    continue
+                ranges = regions.ranges.values()
                 moved = {statement for region in ranges for statement in region.statements}
                 if node in moved or any(each in moved for each in self._module.above(node)):
                     return True
-                regions = self._plan.regions_of(function)
                 if any(
                     isinstance(each, cst.Await)
                     and each in regions.awaits
@@ -364,24 +369,24 @@ class Rewriter(cst.CSTTransformer):
             maker is function and self._plan.is_synchronous(made, function)
             for made, maker in self._values.made
         )
-        name = item.asname.name.value if item.asname and isinstance(item.asname.name, cst.Name) else ""
-        attributes = (
-            m.findall(function.node, m.Attribute(value=m.Name(name), attr=m.Name("app"))) if name else []
-        )
-        names = [each for each in m.findall(function.node, m.Name(name)) if name]
-        return makes and (not name or len(names) == len(attributes) + 1)
+        name = dotted_of(item.asname.name) if item.asname is not None else ""
+        names = [each for each in walk(function.node) if isinstance(each, cst.Name) and each.value == name]
+        apps = [
+            each
+            for each in walk(function.node)
+            if isinstance(each, cst.Attribute) and dotted_of(each) == f"{name}.app"
+        ]
+        return makes and (not name or len(names) == len(apps) + 1)
 
     def _lifespan_of(self, name: str, function: Function) -> cst.BaseExpression | None:
-        for each in m.findall(function.node, m.WithItem()):
-            if (
-                isinstance(each, cst.WithItem)
-                and each.asname is not None
-                and dotted_of(each.asname.name) == name
-                and isinstance(each.item, cst.Call)
-                and self._module.qualified(each.item.func) in LIFESPANS
-                and each.item.args
-            ):
-                return each.item.args[0].value
+        """The application whose lifespan a name in a function is."""
+        for each in own(function.node):
+            match each:
+                case cst.WithItem(item=cst.Call() as call, asname=cst.AsName(name=cst.Name(value=bound))) if (
+                    bound == name
+                ):
+                    if self._module.qualified(call.func) in LIFESPANS and call.args:
+                        return call.args[0].value
         return None
 
 

@@ -7,7 +7,8 @@ from typing import Final
 import libcst as cst
 
 from greenroom.convert.marks import is_mark
-from greenroom.convert.modules import Function, Module, called
+from greenroom.convert.modules import Function, Module
+from greenroom.convert.nodes import called
 
 TYPES: Final = {"run": "Run", "make_client": "MakeClient"}
 """The types of greenroom's fixtures in `greenroom.typing`."""
@@ -50,14 +51,21 @@ def with_parameters(
     else:
         position = next((number for number, each in enumerate(own) if each.default is not None), len(own))
     comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
-    multiline = next((each.comma for each in own if isinstance(each.comma, cst.Comma)), None)
-    if multiline is not None and isinstance(multiline.whitespace_after, cst.ParenthesizedWhitespace):
-        comma = multiline
+    if len(own) > 1 and isinstance(own[0].comma, cst.Comma):
+        comma = own[0].comma
+    elif (
+        own
+        and isinstance(own[0].comma, cst.Comma)
+        and isinstance(node.whitespace_before_params, cst.ParenthesizedWhitespace)
+    ):
+        comma = cst.Comma(whitespace_after=node.whitespace_before_params)
     if position == len(own) and own:
-        last = own[-1].comma
-        own[-1] = own[-1].with_changes(comma=comma)
+        last = own[-1]
+        own[-1] = last.with_changes(comma=comma, whitespace_after_param=cst.SimpleWhitespace(""))
         added = [each.with_changes(comma=comma) for each in added]
-        added[-1] = added[-1].with_changes(comma=last)
+        added[-1] = added[-1].with_changes(
+            comma=last.comma, whitespace_after_param=last.whitespace_after_param
+        )
     elif own:
         added = [each.with_changes(comma=comma) for each in added]
     changed["params"] = [*own[:position], *added, *own[position:]]
@@ -111,8 +119,10 @@ def generator(
     place, _, name = qualified.rpartition(".")
     if name not in _GENERATORS or place not in ("typing", "collections.abc"):
         return annotation, set()
-    found = cst.Name(_GENERATORS[name])
+    found: cst.BaseExpression = cst.Name(_GENERATORS[name])
     added = {(place, _GENERATORS[name])}
+    if isinstance(head, cst.Attribute):
+        found, added = head.with_changes(attr=found), set()
     if not isinstance(annotation, cst.Subscript):
         return found, added
     elements = list(annotation.slice)

@@ -15,7 +15,8 @@ import libcst as cst
 
 from greenroom.convert.clients import CLIENTS, Creation
 from greenroom.convert.kinds import CLIENT, SESSION, STREAM, Kind
-from greenroom.convert.modules import Function, Module, dotted_of
+from greenroom.convert.modules import Function, Module
+from greenroom.convert.nodes import dotted_of
 from greenroom.convert.sessions import Factories, Opening
 from greenroom.convert.suite import Suite
 
@@ -87,6 +88,7 @@ class Values:
         self._made: dict[cst.CSTNode, Value] = {}
         self.creations: dict[cst.Call, Creation] = {}
         self.openings: dict[cst.Call, Opening] = {}
+        self._methods: dict[tuple[Function, str], cst.BaseExpression] = {}
         self._makers: dict[cst.Call, Function] = {}
         self._transports: dict[tuple[Module, Function | None], dict[str, cst.Call]] = {}
         for module in suite.modules:
@@ -95,9 +97,9 @@ class Values:
             self._bind(function)
         # Twice: a function may come before what tells what it gets.
         for module in (*suite.modules, *suite.modules):
-            module.tree.visit(_Flow(self, module))
+            _Flow(self, module).follow()
         for module in suite.modules:
-            module.tree.visit(_Uses(self, module))
+            _Flow(self, module).note_uses()
 
     # -- what the plan asks ------------------------------------------------------------------------------------------
 
@@ -146,6 +148,10 @@ class Values:
         module = function.module
         return self._transports.get((module, None), {}) | self._transports.get((module, function), {})
 
+    def method(self, name: str, function: Function) -> cst.BaseExpression | None:
+        """The object whose method a name is in a function, as in `call = getattr(client, "get")`."""
+        return self._methods.get((function, name))
+
     def returned(self, function: Function) -> Value:
         """What a function returns or yields."""
         return self._returned.setdefault(function, Value()).root()
@@ -159,9 +165,13 @@ class Values:
     # -- how it is found out -----------------------------------------------------------------------------------------
 
     def _transports_of(self, module: Module) -> None:
-        for assign, target in _assignments(module):
-            if isinstance(assign.value, cst.Call) and dotted_of(assign.value.func).endswith("ASGITransport"):
-                self._transports.setdefault((module, module.enclosing(assign)), {})[target] = assign.value
+        for node in module.nodes:
+            match node:
+                case cst.Assign(
+                    targets=[cst.AssignTarget(target=cst.Name() as name)], value=cst.Call() as call
+                ):
+                    if dotted_of(call.func).endswith("ASGITransport"):
+                        self._transports.setdefault((module, module.enclosing(node)), {})[name.value] = call
 
     def _bind(self, function: Function) -> None:
         """Give the parameters of a function their values."""
@@ -200,6 +210,8 @@ class Values:
         """A name is bound to the value of an expression."""
         value = self.of(source, function)
         key = (function, name)
+        if (owner := method_of(source)) is not None and self.of(owner, function) is not None:
+            self._methods[key] = owner
         if value is None:
             if key in self._named and not (isinstance(source, cst.Name) and source.value == "None"):
                 self._named[key].root().problems.append(
@@ -239,88 +251,69 @@ class Values:
         return True
 
 
+def method_of(expression: cst.CSTNode) -> cst.BaseExpression | None:
+    """The object whose method an expression is, without calling it: `client.get`, or `getattr(client, method)`."""
+    match expression:
+        case cst.Attribute():
+            return expression.value
+        case cst.Call(func=cst.Name(value="getattr"), args=[first, _]):
+            return first.value
+    return None
+
+
 STREAM_MAKERS: Final = CLIENT.entered
 
 
-class _Flow(cst.CSTVisitor):
+class _Flow:
     """Follows the values through one module."""
 
     def __init__(self, values: Values, module: Module) -> None:
-        super().__init__()
         self._values = values
         self._module = module
 
-    def _function(self, node: cst.CSTNode) -> Function | None:
-        return self._module.enclosing(node)
+    def follow(self) -> None:
+        """Look at each node that binds a value, makes one, or hands it on."""
+        for node in self._module.nodes:
+            if isinstance(node, _MOVES) and (function := self._module.enclosing(node)) is not None:
+                self._look(node, function)
 
-    def visit_Call(self, node: cst.Call) -> None:
-        if (function := self._function(node)) is not None:
-            self._values.make(node, function, self._module)
+    def _look(self, node: cst.CSTNode, function: Function) -> None:
+        match node:
+            case cst.Call():
+                self._values.make(node, function, self._module)
+            case cst.Assign():
+                for each in node.targets:
+                    if isinstance(each.target, cst.Name):
+                        self._values.flow(each.target.value, node.value, function)
+            case cst.AnnAssign(target=cst.Name()) if node.value is not None:
+                self._values.flow(node.target.value, node.value, function)  # type: ignore[attr-defined]
+            case cst.WithItem() if node.asname is not None and isinstance(node.asname.name, cst.Name):
+                if not _enters_transaction(node.item):
+                    self._values.flow(node.asname.name.value, node.item, function)
+            case cst.Return() | cst.Yield() if isinstance(node.value, cst.BaseExpression):
+                self._values.hand_out(node.value, function)
+            case cst.Arg(value=cst.Name()):
+                call = self._module.parent(node)
+                if isinstance(call, cst.Call):
+                    self._values.hand_over(node.value, call, node, function)  # type: ignore[arg-type]
 
-    def leave_Assign(self, original_node: cst.Assign) -> None:
-        function = self._function(original_node)
-        for each in original_node.targets if function else ():
-            if isinstance(each.target, cst.Name):
-                assert function is not None
-                self._values.flow(each.target.value, original_node.value, function)
-
-    def leave_AnnAssign(self, original_node: cst.AnnAssign) -> None:
-        function = self._function(original_node)
-        if function and original_node.value is not None and isinstance(original_node.target, cst.Name):
-            self._values.flow(original_node.target.value, original_node.value, function)
-
-    def leave_WithItem(self, original_node: cst.WithItem) -> None:
-        function = self._function(original_node)
-        bound = original_node.asname.name if original_node.asname else None
-        if function and isinstance(bound, cst.Name):
-            item = original_node.item
-            entered = (
-                isinstance(item, cst.Call)
-                and isinstance(item.func, cst.Attribute)
-                and item.func.attr.value in SESSION.entered
-            )
-            if not entered:
-                self._values.flow(bound.value, item, function)
-
-    def leave_Return(self, original_node: cst.Return) -> None:
-        function = self._function(original_node)
-        if function and original_node.value is not None:
-            self._values.hand_out(original_node.value, function)
-
-    def leave_Yield(self, original_node: cst.Yield) -> None:
-        function = self._function(original_node)
-        if function and original_node.value is not None and not isinstance(original_node.value, cst.From):
-            self._values.hand_out(original_node.value, function)
-
-    def visit_Arg(self, node: cst.Arg) -> None:
-        function = self._function(node)
-        call = self._module.parent(node)
-        if function and isinstance(node.value, cst.Name) and isinstance(call, cst.Call):
-            self._values.hand_over(node.value, call, node, function)
+    def note_uses(self) -> None:
+        """Note where each value is named."""
+        for node in self._module.nodes:
+            if isinstance(node, cst.Name):
+                function = self._module.enclosing(node)
+                value = self._values.named(node.value, function)
+                if value is not None and function is not None:
+                    value.uses.append((function, node))
 
 
-class _Uses(cst.CSTVisitor):
-    """Notes where each value is named."""
-
-    def __init__(self, values: Values, module: Module) -> None:
-        super().__init__()
-        self._values = values
-        self._module = module
-
-    def visit_Name(self, node: cst.Name) -> None:
-        function = self._module.enclosing(node)
-        value = self._values.named(node.value, function)
-        if value is not None and function is not None:
-            value.uses.append((function, node))
+_MOVES: Final = (cst.Call, cst.Assign, cst.AnnAssign, cst.WithItem, cst.Return, cst.Yield, cst.Arg)
 
 
-def _assignments(module: Module) -> list[tuple[cst.Assign, str]]:
-    found: list[tuple[cst.Assign, str]] = []
-
-    class Assignments(cst.CSTVisitor):
-        def visit_Assign(self, node: cst.Assign) -> None:
-            if len(node.targets) == 1 and isinstance(node.targets[0].target, cst.Name):
-                found.append((node, node.targets[0].target.value))
-
-    module.tree.visit(Assignments())
-    return found
+def _enters_transaction(item: cst.BaseExpression) -> bool:
+    """Whether it is `session.begin()`, whose value is a transaction."""
+    return (
+        isinstance(item, cst.Call)
+        and isinstance(item.func, cst.Attribute)
+        and item.func.attr.value in SESSION.entered
+    )
