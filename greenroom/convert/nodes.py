@@ -81,13 +81,17 @@ def bound_by(*nodes: cst.CSTNode) -> set[str]:
     """The names that statements bind."""
     found: set[str] = set()
     for node in nodes:
-        for each in [node, *own(node)]:
+        inside = () if isinstance(node, cst.FunctionDef | cst.ClassDef) else own(node)
+        handlers = set()  # Python itself unbinds the names of caught exceptions
+        for each in (node, *inside):
             match each:
+                case cst.ExceptHandler():
+                    handlers.add(each.name)
                 case cst.FunctionDef() | cst.ClassDef():
                     found.add(each.name.value)
                 case cst.AssignTarget() | cst.AnnAssign() | cst.AugAssign() | cst.For() | cst.NamedExpr():
                     found |= _targets(each.target)
-                case cst.AsName():
+                case cst.AsName() if each not in handlers:
                     found |= _targets(each.name)
                 case cst.Import() | cst.ImportFrom():
                     if not isinstance(each.names, cst.ImportStar):

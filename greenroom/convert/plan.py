@@ -191,7 +191,9 @@ class Plan:
 
     def _kind(self, value: Value) -> str:
         root = value.root()
-        return next(iter(root.kinds)) if root in self._candidates else ""
+        if root not in self._candidates or not all(self._kind(each) for each in root.bases):
+            return ""
+        return next(iter(root.kinds))
 
     def _is_method(self, call: cst.Call, function: Function) -> bool:
         """Whether it is an asynchronous method of a value that becomes synchronous, maybe by `getattr`."""
@@ -271,6 +273,9 @@ class Plan:
         self._helpers: set[Function] = set()
         for value in list(self._candidates):
             self._judge(value)
+        for value in self._values.all:
+            if value.bases and value not in self._candidates:
+                self._give_up_bases(value, next(iter(value.problems), None))
         while True:
             before = len(self._candidates)
             self._helpers = self._dependent()
@@ -287,7 +292,7 @@ class Plan:
     def _is_made_here(self, value: Value) -> bool:
         if len(value.kinds) != 1 or value.problems:
             return False
-        return value.made > 0 or value.kinds == {"response"}
+        return value.made > 0 or bool(value.bases)
 
     def _judge(self, value: Value) -> None:
         """Look at each use by itself."""
@@ -371,11 +376,20 @@ class Plan:
         if value in self._candidates:
             self._candidates.discard(value)
             self._problems.setdefault(value, []).append(problem)
-            if problem.module.target:
+            if problem.module.target and not value.bases:
                 place = f"{problem.module.path.name}:{problem.module.line(problem.node)}"
                 self.notes.append(
                     f"a {next(iter(value.kinds))} stays asynchronous, behind run(…): {problem.reason} ({place})"
                 )
+            self._give_up_bases(value, problem)
+
+    def _give_up_bases(self, value: Value, problem: Problem | None) -> None:
+        """What makes an object that stays asynchronous does so itself."""
+        for each in {base.root() for base in value.bases}:
+            if problem is not None:
+                self._give_up(each, problem)
+            else:
+                self._candidates.discard(each)
 
     def _dependent(self) -> set[Function]:
         """The helpers that use a synchronous value, and so have to become synchronous."""

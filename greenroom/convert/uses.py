@@ -13,7 +13,9 @@ from greenroom.convert.nodes import dotted_of, own
 from greenroom.convert.suite import Suite
 from greenroom.convert.values import Value, Values
 
-_HARMLESS: Final = (cst.Comparison, cst.ComparisonTarget, cst.BooleanOperation, cst.UnaryOperation, cst.Expr)
+_HARMLESS: Final = (
+    cst.Assert, cst.BooleanOperation, cst.Comparison, cst.ComparisonTarget, cst.Expr, cst.UnaryOperation
+)  # fmt: skip
 
 
 class Uses:

@@ -14,11 +14,20 @@ from typing import Final
 
 import pytest
 
+import greenroom.convert.converting  # noqa: F401 - imported once: pytester forgets what is imported within a test
 from tests.greenroom.conftest import Project
 
 FOLDER: Final = Path(__file__).parent / "converted"
 
 FIXTURES: Final = (FOLDER / "conftest.txt").read_text()
+
+PLUGIN: Final = """
+    import pytest
+
+    def fixture(*arguments, loop_scope="function", **options):
+        return pytest.fixture(*arguments, **options)
+"""
+"""What the suites import of pytest-asyncio, which is not installed."""
 
 NOT_RUN: Final = " [not run]"
 """Behind the title of a case that needs what is not installed, or that failed before, too."""
@@ -104,6 +113,7 @@ def test_runs(project: Project) -> None:
     """The tests of all cases pass as they are, on greenroom's loop, and once they are converted."""
     project.replace("pyproject.toml", "seed =", "async_tests = true\nseed =")
     project.write("tests/__init__.py", "")
+    project.write("pytest_asyncio.py", PLUGIN)
     for number, case in enumerate(CASES):
         if case.runs:
             write(project, case, f"tests/case_{number}")
