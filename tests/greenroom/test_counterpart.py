@@ -24,7 +24,7 @@ COUNTERPART = PROJECTS / "counterpart"
 FILES = sorted(path.relative_to(COUNTERPART).as_posix() for path in COUNTERPART.rglob("test_*.py"))
 """Its test files. Each has the path of the synchronous one."""
 
-TESTS = 67
+TESTS = 89
 """How many tests it has, each parameter counted."""
 
 ENVIRONMENT = {
@@ -89,10 +89,7 @@ def test_counterpart_as_it_is(counterpart: Project, folder: Path | None) -> None
     with_greenroom(counterpart)
     with_pytest_asyncio(counterpart, folder)
 
-    result = counterpart.pytest("-q")
-
-    result.assert_outcomes(passed=TESTS, warnings=result.parseoutcomes().get("warnings", 0))
-    assert result.ret == 0
+    counterpart.pytest("-q", "-p", "no:warnings").assert_outcomes(passed=TESTS)
 
 
 def test_counterpart_without_its_own_isolation(counterpart: Project) -> None:
@@ -106,9 +103,7 @@ def test_counterpart_without_its_own_isolation(counterpart: Project) -> None:
     assert own is not None
     counterpart.replace("tests/conftest.py", own[0], "")
 
-    result = counterpart.pytest("-q")
-
-    result.assert_outcomes(passed=TESTS, warnings=result.parseoutcomes().get("warnings", 0))
+    counterpart.pytest("-q", "-p", "no:warnings").assert_outcomes(passed=TESTS)
 
 
 @each_pytest_asyncio
@@ -135,6 +130,22 @@ def test_counterpart_under_pytest_asyncio(
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     result.assert_outcomes(passed=TESTS)
+
+
+def test_counterpart_converted(counterpart: Project) -> None:
+    """`greenroom convert` makes of it what the reference suite is: as many tests pass, and each checks what it did there."""
+    with_greenroom(counterpart)
+
+    done = counterpart.greenroom("convert", "tests", timeout=120)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    for path in (counterpart.root / "tests").rglob("*.py"):
+        assert not re.search(r"async def test_|mark\.asyncio|pytest_asyncio", path.read_text()), path
+    for file in FILES:
+        converted, synchronous = (checks((root / file).read_text()) for root in (counterpart.root, ROOT))
+        assert converted.items() <= synchronous.items()
+    counterpart.pytest("-q", "-p", "no:warnings").assert_outcomes(passed=TESTS)
+    assert counterpart.greenroom("convert", "tests", "--check", timeout=120).returncode == 0
 
 
 @pytest.mark.parametrize("file", FILES)

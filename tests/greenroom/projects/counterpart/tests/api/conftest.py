@@ -1,7 +1,6 @@
 """Fixtures of the API tests: users, and providers of theirs, made over HTTP."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 import pytest_asyncio
 from httpx2 import ASGITransport, AsyncClient
@@ -22,31 +21,19 @@ async def client() -> AsyncIterator[AsyncClient]:
 
 
 @pytest_asyncio.fixture
-async def sign_up() -> AsyncIterator[helpers.SignUp]:
-    """Register a user under an address and log in; the client sends the access token and has its own cookies."""
-    async with AsyncExitStack() as stack:
-
-        async def sign_up(email: str) -> AsyncClient:
-            client = await stack.enter_async_context(
-                AsyncClient(transport=ASGITransport(app=app), base_url="http://testserver")
-            )
-            await helpers.register(client, email)
-            client.headers["Authorization"] = f"Bearer {await helpers.log_in(client, email)}"
-            return client
-
-        yield sign_up
+async def user() -> AsyncIterator[AsyncClient]:
+    """A client of a user, Ada, with cookies of its own."""
+    async with AsyncClient(transport=ASGITransport(app=app), base_url="http://testserver") as client:
+        await helpers.sign_up(client, "ada@example.org")
+        yield client
 
 
 @pytest_asyncio.fixture
-async def user(sign_up: helpers.SignUp) -> AsyncClient:
-    """A client of a user, Ada."""
-    return await sign_up("ada@example.org")
-
-
-@pytest_asyncio.fixture
-async def other_user(sign_up: helpers.SignUp) -> AsyncClient:
+async def other_user() -> AsyncIterator[AsyncClient]:
     """A client of another user, Grace."""
-    return await sign_up("grace@example.org")
+    async with AsyncClient(transport=ASGITransport(app=app), base_url="http://testserver") as client:
+        await helpers.sign_up(client, "grace@example.org")
+        yield client
 
 
 @pytest_asyncio.fixture

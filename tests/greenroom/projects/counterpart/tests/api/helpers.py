@@ -1,14 +1,11 @@
 """What the API tests do and check again and again."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from httpx2 import AsyncClient, Response
 
 PASSWORD = "correct horse battery staple"
-
-SignUp = Callable[[str], Awaitable[AsyncClient]]
 
 
 async def register(client: AsyncClient, email: str) -> dict[str, Any]:
@@ -22,6 +19,12 @@ async def log_in(client: AsyncClient, email: str) -> str:
     return ok(await client.post("/api/v1/auth/login", json={"email": email, "password": PASSWORD}))[
         "access_token"
     ]
+
+
+async def sign_up(client: AsyncClient, email: str) -> None:
+    """Register a user and log in: from then on the client sends the access token."""
+    await register(client, email)
+    client.headers["Authorization"] = f"Bearer {await log_in(client, email)}"
 
 
 async def add_provider(client: AsyncClient, *, key: str = "sandbox", alias: str = "Everyday") -> str:
