@@ -42,6 +42,16 @@ def imported(
     for place, name in adding.left:
         wanted[place].append(name)
     body: list[Any] = list(tree.body)
+    if (
+        body
+        and not module.tree.header
+        and hasattr(body[0], "leading_lines")
+        and body[0] is not module.tree.body[0]
+    ):
+        lines = list(body[0].leading_lines)
+        while lines and lines[0].comment is None:
+            del lines[0]
+        body[0] = body[0].with_changes(leading_lines=lines)
     for place, names in wanted.items():
         _insert(body, _statement(place, names), own)
     return tree.with_changes(body=body)

@@ -8,13 +8,14 @@ from typing import Final
 
 import libcst as cst
 
+from greenroom.convert.gathers import Gather, gather_around, gather_of
 from greenroom.convert.kinds import KINDS, SESSION
 from greenroom.convert.marks import FIXTURES, is_on_trio
 from greenroom.convert.modules import Function
 from greenroom.convert.nodes import bound_by, called, dotted_of, own, used_by
 from greenroom.convert.regions import Regions
 from greenroom.convert.suite import Suite
-from greenroom.convert.uses import GATHER, Uses
+from greenroom.convert.uses import Uses
 from greenroom.convert.values import Problem, Value, Values
 
 _DECORATORS: Final = (
@@ -122,17 +123,17 @@ class Plan:
         """The kind of what a function returns or yields, if that becomes synchronous; else empty."""
         return self._kind(self._values.returned(function))
 
-    def in_threads(self, awaited: cst.Await, function: Function) -> bool:
-        """Whether the elements of an awaited `gather` are calls of a synchronous client, which threads can call at once."""
-        call = awaited.expression
-        if not isinstance(call, cst.Call) or function.module.qualified(call.func) != GATHER:
-            return False
-        elements = [_element(each) for each in call.args]
-        return bool(elements) and all(
+    def in_threads(self, awaited: cst.Await, function: Function) -> Gather | None:
+        """The gather that is awaited, if its elements are calls of a synchronous client, which threads can call at once."""
+        gather = gather_of(awaited, function.module)
+        if gather is None or not gather.elements:
+            return None
+        fits = all(
             each is not None
             and (self._is_method(each, function) or self.calls_synchronous(each, function) is not None)
-            for each in elements
+            for each in gather.elements
         )
+        return gather if fits else None
 
     def needs_run(self, function: Function) -> bool:
         """Whether a helper that becomes synchronous runs something on the loop."""
@@ -238,7 +239,7 @@ class Plan:
         if is_on_trio(function, self._suite):
             return node, "anyio runs it with trio as well"
         for each in function.node.decorators:
-            name = module.qualified(called(each.decorator))
+            name = self._suite.decorator(each, module)
             if name.partition(".")[0] not in _DECORATORS and dotted_of(called(each.decorator)) not in (
                 "staticmethod",
                 "classmethod",
@@ -348,6 +349,11 @@ class Plan:
                 if kind == SESSION.name:
                     self._give_up(value, Problem(module, name, f"{function.name} stays asynchronous"))
                 continue
+            method = module.parent(name)
+            call = module.parent(method) if isinstance(method, cst.Attribute) else None
+            if isinstance(call, cst.Call) and (gather := gather_around(call, module)) is not None:
+                if self.in_threads(gather.node, function) is None:
+                    self._give_up(value, Problem(module, name, f"the {kind} is gathered with something else"))
             outermost = function
             while outermost.outer is not None:
                 outermost = outermost.outer
@@ -358,7 +364,7 @@ class Plan:
                 if not regions.covers(name):
                     continue
                 awaited = next((node for node in module.above(name) if node in regions.awaits), None)
-                if not isinstance(awaited, cst.Await) or not self.in_threads(awaited, each):
+                if not isinstance(awaited, cst.Await) or self.in_threads(awaited, each) is None:
                     self._give_up(value, Problem(module, name, f"the {kind} is used in a task beside others"))
 
     def _give_up(self, value: Value, problem: Problem) -> None:
@@ -429,21 +435,13 @@ class Plan:
                 )
             if not function.module.target:
                 return Problem(function.module, node, f"{function.module.path.name} is not converted")
-            awaited = next(
-                (each for each in function.module.above(node) if isinstance(each, cst.Await)), None
-            )
-            if not isinstance(awaited, cst.Await) or not (
-                awaited.expression is around or self.in_threads(awaited, function)
+            awaits = function.module.parent(around)
+            gather = gather_around(around, function.module)
+            if not isinstance(awaits, cst.Await) and (
+                gather is None or self.in_threads(gather.node, function) is None
             ):
                 return Problem(function.module, node, f"{helper.name}(…) is not awaited where it is called")
         return None
-
-
-def _element(argument: cst.Arg) -> cst.Call | None:
-    value = argument.value
-    if isinstance(value, cst.ListComp | cst.GeneratorExp):
-        value = value.elt
-    return value if isinstance(value, cst.Call) and argument.keyword is None else None
 
 
 def _is_text(statement: cst.BaseStatement | cst.BaseSmallStatement) -> bool:

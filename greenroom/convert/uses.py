@@ -6,13 +6,12 @@ from typing import Final
 
 import libcst as cst
 
+from greenroom.convert.gathers import gather_around
 from greenroom.convert.kinds import KINDS, Kind
-from greenroom.convert.modules import Function, Module
+from greenroom.convert.modules import Function
 from greenroom.convert.nodes import dotted_of, own
 from greenroom.convert.suite import Suite
 from greenroom.convert.values import Value, Values
-
-GATHER: Final = "asyncio.gather"
 
 _HARMLESS: Final = (cst.Comparison, cst.ComparisonTarget, cst.BooleanOperation, cst.UnaryOperation, cst.Expr)
 
@@ -76,7 +75,9 @@ class Uses:
         if not isinstance(call, cst.Call) or call.func is not attribute or method in kind.forbidden:
             return f"{kind.name}.{method} is used in a way that a synchronous {kind.name} does not know"
         around = module.parent(call)
-        if method in kind.awaited and (isinstance(around, cst.Await) or gathers(call, module) is not None):
+        if method in kind.awaited and (
+            isinstance(around, cst.Await) or gather_around(call, module) is not None
+        ):
             return ""
         if method in kind.entered and isinstance(around, cst.WithItem):
             return ""
@@ -130,25 +131,3 @@ class Uses:
                 ):
                     return False
         return self._values.method(name, function) is not None
-
-
-def gathers(call: cst.Call, module: Module) -> cst.Call | None:
-    """The `asyncio.gather(…)` that a call is an element of, alone or in a comprehension, if its results are simply awaited."""
-    around = module.parent(call)
-    if isinstance(around, cst.ListComp | cst.GeneratorExp) and around.elt is call:
-        around = module.parent(around)
-        if not isinstance(around, cst.Arg) or around.star != "*":
-            return None
-    if not isinstance(around, cst.Arg) or around.keyword is not None:
-        return None
-    found = module.parent(around)
-    if (
-        not isinstance(found, cst.Call)
-        or module.qualified(found.func) != GATHER
-        or any(each.keyword for each in found.args)
-    ):
-        return None
-    awaits = module.parent(found)
-    statement = module.parent(awaits)
-    simple = isinstance(statement, cst.Assign | cst.Expr | cst.Return | cst.AnnAssign)
-    return found if isinstance(awaits, cst.Await) and simple else None
