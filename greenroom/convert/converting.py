@@ -71,7 +71,7 @@ def convert(
         before = counts.count(module)
         result.before += before
         rewriter = Rewriter(module, plan, values, app.replace(":", "."), test_client)
-        tree = tidied(module.tree.visit(rewriter), module, plan)
+        tree = tidied(module.tree.visit(rewriter), module, plan, shared=shared[module])
         text = imported(tree, module, rewriter.added, shared=shared[module], own=own).bytes
         if text == module.source:
             result.after += before

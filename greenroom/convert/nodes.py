@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import libcst as cst
@@ -131,3 +131,27 @@ def used_by(*nodes: cst.CSTNode) -> set[str]:
             case _:
                 rest += children(node)
     return found
+
+
+def without_first(
+    block: cst.IndentedBlock, original: cst.IndentedBlock, removed: Collection[cst.CSTNode]
+) -> cst.IndentedBlock:
+    """A block without the blank lines that stood between its first statement, if that was removed, and the next one.
+
+    Args:
+        block: The block.
+        original: The same, as it was.
+        removed: The statements that were removed.
+    """
+    first = block.body[0]
+    if original.body[0] not in removed or not isinstance(first, _WITH_LINES):
+        return block
+    lines = [*first.leading_lines]
+    while lines and lines[0].comment is None:
+        del lines[0]
+    return block.with_changes(body=[first.with_changes(leading_lines=lines), *block.body[1:]])
+
+
+_WITH_LINES: Final = (
+    cst.SimpleStatementLine, cst.FunctionDef, cst.ClassDef, cst.If, cst.For, cst.While, cst.With, cst.Try
+)  # fmt: skip

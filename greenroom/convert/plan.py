@@ -12,7 +12,7 @@ from greenroom.convert.gathers import Gather, gather_around, gather_of
 from greenroom.convert.kinds import KINDS, SESSION
 from greenroom.convert.marks import FIXTURES, is_on_trio
 from greenroom.convert.modules import Function
-from greenroom.convert.nodes import bound_by, called, dotted_of, own, used_by
+from greenroom.convert.nodes import bound_by, called, dotted_of, own, text_of, used_by
 from greenroom.convert.regions import Regions
 from greenroom.convert.suite import Suite
 from greenroom.convert.uses import Uses
@@ -90,9 +90,20 @@ class Plan:
             if each.is_async and each.role in ("test", "fixture", "setup") and each not in self.synchronous
         }
 
+    def uses_fixture(self, name: str, function: Function) -> bool:
+        """Whether a test or a fixture uses a fixture of this name, maybe through another one."""
+        return name in function.parameters or any(
+            self.uses_fixture(name, found)
+            for each in function.parameters
+            if (found := self._suite.fixture(each, function)) is not None
+        )
+
     def is_obsolete(self, function: Function) -> bool:
         """Whether it is a fixture that chooses a loop, and nothing needs that any more."""
         if function.fixture is None or function.name not in FIXTURES or self.staying - self._loops:
+            return False
+        named = (node for module in self._suite.modules for node in module.nodes)
+        if any(isinstance(each, cst.SimpleString) and text_of(each) == function.name for each in named):
             return False
         return not any(
             function.name in each.parameters

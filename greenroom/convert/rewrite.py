@@ -99,7 +99,12 @@ class Rewriter(cst.CSTTransformer):
         if function in self._plan.synchronous:
             changed = changed.with_changes(asynchronous=None, returns=self._returns(changed, function))
         if function not in self._plan.staying:
-            changed = signatures.decorated(changed, function, narrowed=function in self._plan.narrowed)
+            changed = signatures.decorated(
+                changed,
+                function,
+                narrowed=function in self._plan.narrowed,
+                keeps_backend=self._plan.uses_fixture("anyio_backend", function),
+            )
             if changed.decorators != updated_node.decorators and function.fixture is not None:
                 self.added.add(("", "pytest"))
         return self._placed(original_node, changed)
