@@ -127,3 +127,11 @@ def used_by(*nodes: cst.CSTNode) -> set[str]:
             case _:
                 rest += children(node)
     return found
+
+
+def is_docstring(statement: cst.CSTNode) -> bool:
+    """Whether a statement is a text that stands alone."""
+    match statement:
+        case cst.SimpleStatementLine(body=[cst.Expr(value=cst.SimpleString() | cst.ConcatenatedString())]):
+            return True
+    return False

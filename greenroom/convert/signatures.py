@@ -103,9 +103,9 @@ def decorated(node: cst.FunctionDef, function: Function, *, narrowed: bool) -> c
     for original, each in zip(function.node.decorators, node.decorators, strict=True):
         if is_mark(original.decorator, function.module):
             continue
-        if original is function.fixture:
-            each = each.with_changes(decorator=_fixture(each.decorator, function, narrowed=narrowed))
-        decorators.append(each)
+        is_fixture = original is function.fixture
+        decorator = _fixture(each.decorator, function, narrowed=narrowed) if is_fixture else each.decorator
+        decorators.append(each.with_changes(decorator=decorator))
     if len(decorators) == len(node.decorators):
         return node.with_changes(decorators=decorators)
     # The blank lines before the first decorator stay before the function.
