@@ -11,7 +11,15 @@ from typing import Any
 import libcst as cst
 
 from greenroom.convert.modules import Module
-from greenroom.convert.nodes import bound_name, children, dotted_of, text_of, walk, without_first
+from greenroom.convert.nodes import (
+    bound_name,
+    children,
+    dotted_of,
+    is_docstring,
+    text_of,
+    walk,
+    without_first,
+)
 
 
 def imported(
@@ -223,7 +231,7 @@ def _insert(body: list[Any], statement: cst.SimpleStatementLine, own: Collection
     wanted = _key(statement, own)
     block = _block(body, wanted[0], own)
     if not block:
-        start = 1 if body and _is_text(body[0]) else 0
+        start = 1 if body and is_docstring(body[0]) else 0
         blank = [cst.EmptyLine(indent=False)] if start else []
         body.insert(start, statement.with_changes(leading_lines=blank))
         return
@@ -294,12 +302,4 @@ def _order(name: str) -> tuple[bool, bool, str]:
 def _is_import(statement: Any) -> bool:
     return isinstance(statement, cst.SimpleStatementLine) and isinstance(
         statement.body[0], cst.Import | cst.ImportFrom
-    )
-
-
-def _is_text(statement: Any) -> bool:
-    return (
-        isinstance(statement, cst.SimpleStatementLine)
-        and isinstance(statement.body[0], cst.Expr)
-        and isinstance(statement.body[0].value, cst.SimpleString)
     )

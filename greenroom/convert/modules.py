@@ -66,6 +66,11 @@ class Function:
         return f"{self.owner.name.value}.{self.node.name.value}" if self.owner else self.node.name.value
 
     @property
+    def outermost(self) -> Function:
+        """The function that it is nested in, directly or not; itself if it is not."""
+        return self if self.outer is None else self.outer.outermost
+
+    @property
     def is_async(self) -> bool:
         """Whether it is an `async def`."""
         return self.node.asynchronous is not None

@@ -133,6 +133,14 @@ def used_by(*nodes: cst.CSTNode) -> set[str]:
     return found
 
 
+def is_docstring(statement: cst.CSTNode) -> bool:
+    """Whether a statement is a text that stands alone."""
+    match statement:
+        case cst.SimpleStatementLine(body=[cst.Expr(value=cst.SimpleString() | cst.ConcatenatedString())]):
+            return True
+    return False
+
+
 def without_first(
     block: cst.IndentedBlock, original: cst.IndentedBlock, removed: Collection[cst.CSTNode]
 ) -> cst.IndentedBlock:

@@ -339,9 +339,7 @@ class Rewriter(cst.CSTTransformer):
         return _bare(cst.Call(cst.Name("run"), [cst.Arg(_without_parentheses(awaited))]), place)
 
     def _need(self, fixture: str, function: Function) -> None:
-        while function.outer is not None:
-            function = function.outer
-        self._needs.setdefault(function, set()).add(fixture)
+        self._needs.setdefault(function.outermost, set()).add(fixture)
 
     def _stays_on_loop(self, node: cst.CSTNode) -> bool:
         """Whether a node is in a range, which stays as it is: also one of a function that it is nested in."""
@@ -446,12 +444,13 @@ def _bare(expression: cst.BaseExpression, place: cst.Await) -> cst.BaseExpressio
 
 
 def _without_parentheses(expression: cst.BaseExpression) -> cst.BaseExpression:
-    if expression.lpar and not any(
+    multiline = any(
         isinstance(each.whitespace_after, cst.ParenthesizedWhitespace) for each in expression.lpar
-    ):
-        if not isinstance(expression, cst.Tuple | cst.GeneratorExp | cst.NamedExpr | cst.Yield):
-            return expression.with_changes(lpar=expression.lpar[1:], rpar=expression.rpar[:-1])
-    return expression
+    )
+    needs = isinstance(expression, cst.Tuple | cst.GeneratorExp | cst.NamedExpr | cst.Yield)
+    if not expression.lpar or multiline or needs:
+        return expression
+    return expression.with_changes(lpar=expression.lpar[1:], rpar=expression.rpar[:-1])
 
 
 def _coroutine(name: str, body: Sequence[cst.BaseStatement]) -> cst.FunctionDef:

@@ -108,9 +108,9 @@ def decorated(
             not keeps_backend and is_backend(original.decorator, function.module)
         ):
             continue
-        if original is function.fixture:
-            each = each.with_changes(decorator=_fixture(each.decorator, function, narrowed=narrowed))
-        decorators.append(each)
+        is_fixture = original is function.fixture
+        decorator = _fixture(each.decorator, function, narrowed=narrowed) if is_fixture else each.decorator
+        decorators.append(each.with_changes(decorator=decorator))
     if len(decorators) == len(node.decorators):
         return node.with_changes(decorators=decorators)
     # The blank lines before the first decorator stay before the function.
