@@ -13,7 +13,7 @@ from greenroom.convert import counts
 from greenroom.convert.counts import NOTHING, Counts
 from greenroom.convert.imports import imported
 from greenroom.convert.modules import Module
-from greenroom.convert.plan import Plan, Stays
+from greenroom.convert.plan import Plan, Stays, check
 from greenroom.convert.rewrite import Rewriter
 from greenroom.convert.sessions import Factories
 from greenroom.convert.suite import Suite
@@ -47,7 +47,7 @@ class Conversion:
 
 
 def convert(
-    root: Path, targets: list[Path], *, app: str = "", only: frozenset[str] = frozenset()
+    root: Path, targets: list[Path], *, app: str = "", only: frozenset[tuple[Path, str]] = frozenset()
 ) -> Conversion:
     """Convert tests.
 
@@ -55,12 +55,13 @@ def convert(
         root: The project's folder.
         targets: The files and folders.
         app: The application that greenroom is configured for, `module:name`.
-        only: The names of the tests to convert, `test_it` or `TestIt::test_it`; all if there are none.
+        only: The tests and classes to convert, each with its file, as `TestIt::test_it`; all if there are none.
 
     Raises:
-        GreenroomError: There is no such file.
+        GreenroomError: There is no such file, or no such test in it.
     """
     suite = Suite(root, targets)
+    check(only, suite)
     values = Values(suite, Factories(root))
     plan = Plan(suite, values, only=only)
     test_client = "fastapi.testclient" if find_spec("fastapi") is not None else "starlette.testclient"

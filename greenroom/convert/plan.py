@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import libcst as cst
 
@@ -18,6 +19,7 @@ from greenroom.convert.regions import Regions
 from greenroom.convert.suite import Suite
 from greenroom.convert.uses import Uses
 from greenroom.convert.values import Problem, Value, Values
+from greenroom.errors import GreenroomError
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,12 @@ class Plan:
     Args:
         suite: The suite.
         values: Its values.
-        only: The names of the tests to convert; all if there are none.
+        only: The tests and classes to convert, each with its file, as `TestIt::test_it`; all if there are none.
     """
 
-    def __init__(self, suite: Suite, values: Values, *, only: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, suite: Suite, values: Values, *, only: frozenset[tuple[Path, str]] = frozenset()
+    ) -> None:
         self._suite = suite
         self._values = values
         self._uses = Uses(suite, values)
@@ -223,7 +227,7 @@ class Plan:
             for each in module.functions:
                 if not each.is_async or each.role in ("helper", "nested"):
                     continue
-                if self._only and (each.role != "test" or each.title.replace(".", "::") not in self._only):
+                if self._only and (each.role != "test" or not _is_one_of(self._only, each)):
                     continue
                 found = next(obstacles(each, self._suite, self.regions_of(each)), None)
                 if found is None:
@@ -444,3 +448,27 @@ def _references(suite: Suite) -> dict[Function, list[tuple[Function | None, cst.
             if helper is not None and helper.fixture is None:
                 found.setdefault(helper, []).append((function, node))
     return found
+
+
+def check(only: frozenset[tuple[Path, str]], suite: Suite) -> None:
+    """Check that the tests that are to be converted are there.
+
+    Raises:
+        GreenroomError: One is not.
+    """
+    tests = [each for each in suite.functions if each.role == "test"]
+    for path, name in sorted(only):
+        if path not in suite.broken and not any(
+            _is_one_of(frozenset({(path, name)}), each) for each in tests
+        ):
+            raise GreenroomError(
+                f"There is no test {name} in {path}.", hint=f"greenroom convert {path.name} --diff"
+            )
+
+
+def _is_one_of(only: frozenset[tuple[Path, str]], function: Function) -> bool:
+    """Whether a function is one of the tests, or in one of the classes."""
+    parts = function.node_id.split("::")
+    return any(
+        (function.module.path, "::".join(parts[:number])) in only for number in range(1, len(parts) + 1)
+    )
