@@ -36,9 +36,16 @@ _FOLDERS: Final = ("tests", "test")
 @click.option(
     "--check", is_flag=True, help="Write nothing; the exit code is 1 if something would be converted."
 )
+@click.option(
+    "--isolation",
+    is_flag=True,
+    help="Also replace the suite's own isolation (savepoints, create_all, overrides) by greenroom's.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @click.pass_obj
-def convert(call: Call, paths: tuple[str, ...], as_diff: bool, check: bool, as_json: bool) -> int:
+def convert(
+    call: Call, paths: tuple[str, ...], as_diff: bool, check: bool, isolation: bool, as_json: bool
+) -> int:
     """Convert asynchronous tests, fixtures and helpers to synchronous ones: files, folders, or single tests.
 
     Without a PATH it converts the folder tests. What cannot be converted surely stays as it is, and is listed with its
@@ -59,7 +66,7 @@ def convert(call: Call, paths: tuple[str, ...], as_diff: bool, check: bool, as_j
     root, app, runs_async = _project(start)
     targets, only = _targets(paths, start)
     call.console.say(f"reading {', '.join(_shown(each, start) for each in targets)} …")
-    found = conversion(root, targets, app=app, only=only)
+    found = conversion(root, targets, app=app, only=only, isolation=isolation)
     writes = not (as_diff or check)
     if writes:
         for path, (_before, after) in found.files.items():

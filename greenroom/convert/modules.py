@@ -140,17 +140,18 @@ class Module:
         path: The file.
         dotted: Its name when it is imported from the suite's root folder.
         target: Whether it is to be converted.
+        text: What is in it, if that is not what the file has.
 
     Raises:
         ParserSyntaxError: It is not Python.
         UnicodeDecodeError: It is not in the encoding that it claims.
     """
 
-    def __init__(self, path: Path, dotted: str, *, target: bool) -> None:
+    def __init__(self, path: Path, dotted: str, *, target: bool, text: bytes | None = None) -> None:
         self.path = path
         self.target = target
         self.dotted = dotted
-        self.source = path.read_bytes()
+        self.source = path.read_bytes() if text is None else text
         self.tree = cst.parse_module(self.source)
         self.names = _imported(self.tree, dotted, is_package=path.name == "__init__.py")
         self.assigned = _assigned(self.tree)

@@ -46,7 +46,7 @@ def with_parameters(
     if not added:
         return node.with_changes(params=params.with_changes(**changed))
     own = changed["params"]
-    if function.role == "helper":
+    if function.role == "helper" or _fills_from_the_right(function):
         position = 1 if function.owner is not None and own else 0
     else:
         position = next((number for number, each in enumerate(own) if each.default is not None), len(own))
@@ -73,6 +73,18 @@ def with_parameters(
         added = [each.with_changes(comma=comma) for each in added]
     changed["params"] = [*own[:position], *added, *own[position:]]
     return node.with_changes(params=params.with_changes(**changed))
+
+
+def _fills_from_the_right(function: Function) -> bool:
+    """Whether Hypothesis gives values to the last parameters: `@given(integers())`."""
+    for each in function.node.decorators:
+        match each.decorator:
+            case cst.Call(func=name, args=[cst.Arg(keyword=None), *_]) if function.module.qualified(name) in (
+                "hypothesis.given",
+                "hypothesis.core.given",
+            ):
+                return True
+    return False
 
 
 def _comment_kept(
