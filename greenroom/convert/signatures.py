@@ -8,7 +8,7 @@ import libcst as cst
 
 from greenroom.convert.marks import is_backend, is_mark
 from greenroom.convert.modules import Function, Module
-from greenroom.convert.nodes import called
+from greenroom.convert.nodes import called, in_texts
 
 TYPES: Final = {"run": "Run", "make_client": "MakeClient"}
 """The types of greenroom's fixtures in `greenroom.typing`."""
@@ -150,6 +150,15 @@ def generator(
     annotation: cst.BaseExpression, module: Module
 ) -> tuple[cst.BaseExpression, set[tuple[str, str]]]:
     """What a synchronous generator says that it returns, and what that needs to import."""
+    if isinstance(annotation, cst.SimpleString):
+        needed: set[tuple[str, str]] = set()
+
+        def change(found: cst.BaseExpression) -> cst.BaseExpression:
+            changed, needs = generator(found, module)
+            needed.update(needs)
+            return changed
+
+        return in_texts(annotation, change), needed
     head = annotation.value if isinstance(annotation, cst.Subscript) else annotation
     qualified = module.qualified(head)
     place, _, name = qualified.rpartition(".")
