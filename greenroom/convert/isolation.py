@@ -63,7 +63,9 @@ class Isolation:
             if each.fixture is not None and not each.outer and (kind := self._kind(each))
         }
         self._sessions = {
-            each for each, kind in kinds.items() if kind == "session" and each.scope == "function"
+            each
+            for each, kind in kinds.items()
+            if kind == "session" and each.scope == "function" and not self._has_models(each.module)
         }
         self._overriding = {
             each: found
