@@ -93,7 +93,7 @@ def _project(start: Path) -> tuple[Path, str, bool]:
     return config.root, config.app, config.async_tests
 
 
-def _targets(paths: tuple[str, ...], start: Path) -> tuple[list[Path], frozenset[str]]:
+def _targets(paths: tuple[str, ...], start: Path) -> tuple[list[Path], frozenset[tuple[Path, str]]]:
     """The files and folders to convert, and the tests if only some are."""
     if not paths:
         found = next((start / each for each in _FOLDERS if (start / each).is_dir()), None)
@@ -108,7 +108,7 @@ def _targets(paths: tuple[str, ...], start: Path) -> tuple[list[Path], frozenset
         name, _, test = each.partition("::")
         targets.append((start / name).resolve())
         if test:
-            only.add(test.partition("[")[0])
+            only.add((targets[-1], test.partition("[")[0]))
     if only and any("::" not in each for each in paths):
         raise GreenroomError("Name either tests or whole files and folders, not both.")
     return targets, frozenset(only)

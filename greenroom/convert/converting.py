@@ -14,7 +14,7 @@ from greenroom.convert.counts import NOTHING, Counts
 from greenroom.convert.imports import imported
 from greenroom.convert.isolation import Isolation
 from greenroom.convert.modules import Module
-from greenroom.convert.plan import Plan, Stays
+from greenroom.convert.plan import Plan, Stays, check
 from greenroom.convert.rewrite import Rewriter
 from greenroom.convert.sessions import Factories
 from greenroom.convert.suite import Suite
@@ -52,7 +52,7 @@ def convert(
     targets: list[Path],
     *,
     app: str = "",
-    only: frozenset[str] = frozenset(),
+    only: frozenset[tuple[Path, str]] = frozenset(),
     isolation: bool = False,
 ) -> Conversion:
     """Convert tests.
@@ -61,13 +61,14 @@ def convert(
         root: The project's folder.
         targets: The files and folders.
         app: The application that greenroom is configured for, `module:name`.
-        only: The names of the tests to convert, `test_it` or `TestIt::test_it`; all if there are none.
+        only: The tests and classes to convert, each with its file, as `TestIt::test_it`; all if there are none.
         isolation: Replace the suite's own isolation by greenroom's.
 
     Raises:
-        GreenroomError: There is no such file.
+        GreenroomError: There is no such file, or no such test in it.
     """
     suite = Suite(root, targets)
+    check(only, suite)
     originals = {module.path: module for module in suite.targets}
     values = Values(suite, Factories(root))
     notes: list[str] = []
@@ -94,7 +95,7 @@ def convert(
         before = counts.count(original)
         result.before += before
         rewriter = Rewriter(module, plan, values, app.replace(":", "."), test_client)
-        tree = tidied(module.tree.visit(rewriter), module, plan)
+        tree = tidied(module.tree.visit(rewriter), module, plan, shared=shared[module])
         text = imported(tree, original, rewriter.added, shared=shared[module], own=own).bytes
         if text == original.source:
             result.after += before

@@ -66,6 +66,12 @@ class Function:
         return f"{self.owner.name.value}.{self.node.name.value}" if self.owner else self.node.name.value
 
     @property
+    def node_id(self) -> str:
+        """What pytest calls it within its file: `TestIt::test_it`."""
+        classes = [each.name.value for each in self.module.above(self.node) if isinstance(each, cst.ClassDef)]
+        return "::".join([*reversed(classes), self.node.name.value])
+
+    @property
     def outermost(self) -> Function:
         """The function that it is nested in, directly or not; itself if it is not."""
         return self if self.outer is None else self.outer.outermost

@@ -171,10 +171,19 @@ class Suite:
         try:
             return Module(path, dotted, target=target, text=self._texts.get(path))
         except cst.ParserSyntaxError as error:
-            self.broken[path] = f"line {error.raw_line}: {error.message.splitlines()[0]}"
-        except (UnicodeDecodeError, LookupError) as error:
+            self.broken[path] = _why(path, error)
+        except (UnicodeDecodeError, LookupError, SyntaxError) as error:
             self.broken[path] = str(error)
         return None
+
+
+def _why(path: Path, error: cst.ParserSyntaxError) -> str:
+    """Why a file is not Python: in Python's own words, if it agrees, for LibCST's tell what its grammar expects."""
+    try:
+        compile(path.read_bytes(), path.name, "exec", dont_inherit=True)
+    except SyntaxError as own:
+        return f"line {own.lineno}: {own.msg}"
+    return f"line {error.raw_line}: {error.message.splitlines()[0]}"
 
 
 def files(target: Path) -> Iterator[Path]:
