@@ -17,8 +17,12 @@ from greenroom.output import Console
 
 if TYPE_CHECKING:
     from greenroom.convert.converting import Conversion
+    from greenroom.convert.plan import Stays
 
 _INSTALL: Final = "pip install 'greenroom[convert]'"
+
+_SHOWN: Final = 5
+"""Places that are shown of one thing that is said."""
 
 _FOLDERS: Final = ("tests", "test")
 
@@ -121,11 +125,14 @@ def _tell(found: Conversion, root: Path, console: Console, *, writes: bool, runs
         console.say(f"{word}: {_shown(path, root)}")
     for path, reason in found.broken.items():
         console.error(f"{_shown(path, root)} stays as it is: {reason}")
-    for each in found.stays:
-        place = f"{_shown(each.function.module.path, root)}:{each.line}"
-        console.say(f"stays asynchronous: {place}: {each.function.title}: {each.reason}")
-    for note in found.notes:
-        console.say(f"note: {note}")
+    stays = [
+        (f"stays asynchronous: {each.reason}", f"{_place(each, root)} {each.function.title}")
+        for each in found.stays
+    ]
+    notes = [(f"note: {note}", place) for note, place in found.notes]
+    for said, places in _grouped([*stays, *notes]).items():
+        more = f", and {len(places) - _SHOWN} more (--json has all)" if len(places) > _SHOWN else ""
+        console.say(f"{said} ({', '.join(places[:_SHOWN])}{more})")
     if not found.files:
         console.say("nothing to convert")
         return
@@ -136,6 +143,18 @@ def _tell(found: Conversion, root: Path, console: Console, *, writes: bool, runs
     )
     if found.stays and not runs_async:
         console.say("note: what stays asynchronous needs async_tests = true in [tool.greenroom]")
+
+
+def _grouped(lines: list[tuple[str, str]]) -> dict[str, list[str]]:
+    """What is said, once each, with the places that it is said of."""
+    found: dict[str, list[str]] = {}
+    for said, place in lines:
+        found.setdefault(said, []).append(place)
+    return found
+
+
+def _place(stays: Stays, root: Path) -> str:
+    return f"{_shown(stays.function.module.path, root)}:{stays.line}"
 
 
 def _as_json(found: Conversion, root: Path) -> dict[str, object]:
@@ -154,7 +173,7 @@ def _as_json(found: Conversion, root: Path) -> dict[str, object]:
             }
             for each in found.stays
         ],
-        "notes": found.notes,
+        "notes": [{"note": note, "place": place} for note, place in found.notes],
         "broken": {_shown(path, root): reason for path, reason in found.broken.items()},
     }
 
