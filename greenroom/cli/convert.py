@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _INSTALL: Final = "pip install 'greenroom[convert]'"
 
 _SHOWN: Final = 5
-"""Places that are shown of one thing that is said."""
+"""Lines that are shown of those that say the same."""
 
 _FOLDERS: Final = ("tests", "test")
 
@@ -126,13 +126,15 @@ def _tell(found: Conversion, root: Path, console: Console, *, writes: bool, runs
     for path, reason in found.broken.items():
         console.error(f"{_shown(path, root)} stays as it is: {reason}")
     stays = [
-        (f"stays asynchronous: {each.reason}", f"{_place(each, root)} {each.function.title}")
+        (each.reason, f"stays asynchronous: {_place(each, root)}: {each.function.title}: {each.reason}")
         for each in found.stays
     ]
-    notes = [(f"note: {note}", place) for note, place in found.notes]
-    for said, places in _grouped([*stays, *notes]).items():
-        more = f", and {len(places) - _SHOWN} more (--json has all)" if len(places) > _SHOWN else ""
-        console.say(f"{said} ({', '.join(places[:_SHOWN])}{more})")
+    notes = [(note, f"note: {note} ({place})") for note, place in found.notes]
+    for said, lines in _grouped([*stays, *notes]).items():
+        for line in lines[:_SHOWN]:
+            console.say(line)
+        if len(lines) > _SHOWN:
+            console.say(f"and {len(lines) - _SHOWN} more (--json lists all): {said}")
     if not found.files:
         console.say("nothing to convert")
         return
@@ -146,10 +148,10 @@ def _tell(found: Conversion, root: Path, console: Console, *, writes: bool, runs
 
 
 def _grouped(lines: list[tuple[str, str]]) -> dict[str, list[str]]:
-    """What is said, once each, with the places that it is said of."""
+    """The lines that say the same, by what they say."""
     found: dict[str, list[str]] = {}
-    for said, place in lines:
-        found.setdefault(said, []).append(place)
+    for said, line in lines:
+        found.setdefault(said, []).append(line)
     return found
 
 

@@ -93,11 +93,11 @@ class Isolation:
             elif function in self._gone:
                 yield f"isolation: {function.name} is gone", place
             else:
-                yield (
+                said = (
                     f"isolation: {function.name} overrides no session of the application any more: the tests commit what the "
-                    "application is to see, and refresh what it has changed",
-                    place,
+                    "application is to see, and refresh what it has changed"
                 )
+                yield said, place
 
     def replaced(self, module: Module) -> bytes:
         """The text of a module with greenroom's isolation."""
