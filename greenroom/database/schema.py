@@ -134,7 +134,7 @@ class Builder:
         from alembic import command
         from alembic.script import ScriptDirectory
 
-        from greenroom.database.alembic_config import alembic_config, configured_url
+        from greenroom.database.alembic_config import alembic_config, as_typed, configured_url
 
         url = configured_url(self._config, self._url, self._application)
         alembic = alembic_config(self._config, url, connection)
@@ -145,7 +145,8 @@ class Builder:
                     f"Alembic has {len(heads)} heads ({', '.join(sorted(heads))}). All are applied here; `alembic upgrade "
                     f"head` refuses them: merge them (alembic merge heads), or deploy with `alembic upgrade heads`"
                 )
-            command.upgrade(alembic, "heads")
+            with as_typed(alembic, "upgrade", "heads"):
+                command.upgrade(alembic, "heads")
 
 
 def _create_all(connection: Connection, target: str) -> None:

@@ -121,6 +121,28 @@ def test_alembic_in_a_folder(project: Project) -> None:
     project.passes(COUNT.format(query="SELECT count(*) FROM app.items", expected=2))
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        'sys.argv[1:] == ["upgrade", "heads"]',
+        'context.config.cmd_opts.cmd[0].__name__ == "upgrade" and not context.get_x_argument()',
+    ],
+    ids=["argv", "options"],
+)
+def test_env_that_asks_for_the_command(project: Project, condition: str) -> None:
+    """An env.py that fills in rows after `alembic upgrade` does so here: it finds the arguments and options of the command line."""
+    rows = f"""
+    import sys
+
+    if {condition}:
+        with context.begin_transaction():
+            context.execute("INSERT INTO items VALUES (1), (2)")
+    """
+    migrations(project, env=f"{ENV}{rows}", one='op.execute("CREATE TABLE items (id int)")')
+    sources(project, 'alembic = "alembic.ini"')
+    project.passes(COUNT.format(query="SELECT count(*) FROM items", expected=2))
+
+
 def test_several_heads(project: Project) -> None:
     """Several heads are all applied, and it is said that `alembic upgrade head` will refuse them."""
     migrations(project, one='op.execute("CREATE TABLE a (id int)")')
