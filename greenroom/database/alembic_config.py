@@ -5,12 +5,8 @@ Imported in the processes that run migrations, and nowhere else: Alembic takes l
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from alembic.config import CommandLine
 from alembic.config import Config as AlembicConfig
 
 from greenroom import urls
@@ -52,20 +48,3 @@ def alembic_config(config: Config, url: URL, connection: Connection) -> AlembicC
     alembic.attributes["connection"] = connection
     alembic.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=False).replace("%", "%%"))
     return alembic
-
-
-@contextmanager
-def as_typed(alembic: AlembicConfig, *arguments: str) -> Iterator[None]:
-    """An env.py finds what Alembic's command line would give it: many tell by that whether to fill in rows after an upgrade.
-
-    Args:
-        alembic: The configuration that the env.py gets.
-        arguments: Of the command line, `"upgrade", "heads"`.
-    """
-    before = sys.argv
-    alembic.cmd_opts = CommandLine().parser.parse_args(arguments)
-    sys.argv = ["alembic", *arguments]
-    try:
-        yield
-    finally:
-        sys.argv = before

@@ -132,9 +132,10 @@ class Builder:
 
     def _upgrade(self, connection: Connection) -> None:
         from alembic import command
+        from alembic.config import CommandLine
         from alembic.script import ScriptDirectory
 
-        from greenroom.database.alembic_config import alembic_config, as_typed, configured_url
+        from greenroom.database.alembic_config import alembic_config, configured_url
 
         url = configured_url(self._config, self._url, self._application)
         alembic = alembic_config(self._config, url, connection)
@@ -145,8 +146,10 @@ class Builder:
                     f"Alembic has {len(heads)} heads ({', '.join(sorted(heads))}). All are applied here; `alembic upgrade "
                     f"head` refuses them: merge them (alembic merge heads), or deploy with `alembic upgrade heads`"
                 )
-            with as_typed(alembic, "upgrade", "heads"):
-                command.upgrade(alembic, "heads")
+            # An env.py may ask whether it is an upgrade, in one way or the other, and write what the application needs.
+            sys.argv = ["alembic", "upgrade", "heads"]
+            alembic.cmd_opts = CommandLine("alembic").parser.parse_args(sys.argv[1:])
+            command.upgrade(alembic, "heads")
 
 
 def _create_all(connection: Connection, target: str) -> None:

@@ -235,6 +235,25 @@ def test_synchronous_in_backend(bare: Project) -> None:
     assert written(bare, folder="backend") == expected
 
 
+def test_settings_of_several_services(bare: Project) -> None:
+    """In a checkout with several services, each with a class `Settings`, those of this service are read."""
+    bare.write("alerts/app/settings.py", SETTINGS.replace("database_url", "alerts_topic"))
+    bare.write(
+        "orders/pyproject.toml",
+        '[project]\nname = "orders"\n\n[tool.pytest.ini_options]\nenv = [\n    "REGION = north",\n]\n',
+    )
+    service(bare, "orders/", "app")
+    bare.write(
+        "orders/app/settings.py", SETTINGS.replace("settings =", "    region: str\n\n\n    settings =")
+    )
+    migrations(bare, "orders/", "app")
+    assert written(bare, folder="orders") == {
+        "app": "app.main:app",
+        "alembic": "alembic.ini",
+        "environment_defaults": {"REGION": "north"},
+    }
+
+
 def test_settings_in_the_package(bare: Project) -> None:
     """A package that has pytest's settings in it is no project: it is imported from the folder above."""
     service(bare, "backend/")
