@@ -13,7 +13,14 @@ from greenroom.convert.nodes import dotted_of, own
 from greenroom.convert.suite import Suite
 from greenroom.convert.values import Value, Values
 
-_HARMLESS: Final = (cst.Comparison, cst.ComparisonTarget, cst.BooleanOperation, cst.UnaryOperation, cst.Expr)
+_HARMLESS: Final = (
+    # Its definition.
+    cst.FunctionDef, cst.Attribute, cst.Param, cst.AssignTarget, cst.AsName, cst.NameItem, cst.Nonlocal,
+    # Where it is followed to.
+    cst.AnnAssign, cst.Assign, cst.WithItem, cst.Return, cst.Yield, cst.Await,
+    # Where it is only looked at.
+    cst.Assert, cst.Comparison, cst.ComparisonTarget, cst.BooleanOperation, cst.UnaryOperation, cst.Expr,
+)  # fmt: skip
 
 
 class Uses:
@@ -33,36 +40,22 @@ class Uses:
         module = function.module
         parent = module.parent(name)
         (kind,) = (KINDS[each] for each in value.kinds)
-        match parent:
-            case cst.Attribute() if parent.value is name:
-                return self._attribute(kind, parent, function)
-            case (
-                cst.FunctionDef()
-                | cst.Attribute()
-                | cst.Param()
-                | cst.AssignTarget()
-                | cst.AsName()
-                | cst.NameItem()
-                | cst.Nonlocal()
-            ):
-                return ""
-            case cst.Assign() if not all(isinstance(each.target, cst.Name) for each in parent.targets):
-                return f"the {kind.name} is put into something else"
-            case cst.AnnAssign() | cst.Assign() | cst.WithItem() | cst.Return() | cst.Await():
-                return ""
-            case cst.Yield():
-                return (
-                    ""
-                    if function.fixture is not None
-                    else f"the {kind.name} is handed to whoever calls {function.name}"
-                )
-            case cst.Arg():
-                return self._argument(kind, name, parent, function)
-            case _ if isinstance(parent, _HARMLESS):
-                return ""
-            case cst.Lambda():
-                return f"the {kind.name} is handed to the application"
-        return f"the {kind.name} is put into something else"
+        if isinstance(parent, cst.Attribute) and parent.value is name:
+            return self._attribute(kind, parent, function)
+        if isinstance(parent, cst.Arg):
+            return self._argument(kind, name, parent, function)
+        if isinstance(parent, cst.Yield) and function.fixture is None:
+            return f"the {kind.name} is handed to whoever calls {function.name}"
+        if isinstance(parent, cst.Lambda):
+            return f"the {kind.name} is handed to the application"
+        elsewhere = isinstance(parent, cst.Assign) and not all(
+            isinstance(each.target, cst.Name) for each in parent.targets
+        )
+        return (
+            f"the {kind.name} is put into something else"
+            if elsewhere or not isinstance(parent, _HARMLESS)
+            else ""
+        )
 
     def _attribute(self, kind: Kind, attribute: cst.Attribute, function: Function) -> str:
         module = function.module
