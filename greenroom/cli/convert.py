@@ -50,7 +50,7 @@ _FOLDERS: Final = ("tests", "test")
 def convert(
     call: Call, paths: tuple[str, ...], as_diff: bool, check: bool, isolation: bool, as_json: bool
 ) -> int:
-    """Convert asynchronous tests, fixtures and helpers to synchronous ones: files, folders, or single tests.
+    """Convert asynchronous tests, fixtures and helpers to synchronous ones: files, folders, classes, or single tests.
 
     Without a PATH it converts the folder tests. What cannot be converted surely stays as it is, and is listed with its
     line and the reason; greenroom runs it with async_tests = true. Tests, assertions, raises and marks are counted

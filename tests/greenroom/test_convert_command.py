@@ -176,7 +176,6 @@ def test_stays(project: Project) -> None:
 )
 def test_single_tests(project: Project, names: list[str], synchronous: list[str]) -> None:
     """Only the named tests become synchronous; fixtures, and marks that the others need, stay as they are."""
-    project.replace("pyproject.toml", "seed =", "async_tests = true\nseed =")
     project.write("tests/test_it.py", TWO)
     result = project.command("convert", *(f"tests/test_it.py::{name}" for name in names))
     assert result.returncode == 0, result.stderr
@@ -193,11 +192,11 @@ def test_single_tests(project: Project, names: list[str], synchronous: list[str]
             assert line in found
     assert "async def three():" in found
     assert "pytestmark = pytest.mark.asyncio" in found
-    project.pytest("tests").assert_outcomes(passed=4)
 
 
 def test_single_tests_of_files(project: Project) -> None:
     """A test is converted in the file that it is named with, and not where another file has one of this name."""
+    project.replace("pyproject.toml", "seed =", "async_tests = true\nseed =")
     project.write("tests/test_it.py", TWO)
     project.write("tests/test_other.py", TWO)
     result = project.command("convert", "--json", "tests/test_it.py::test_one", "tests/test_other.py::TestIt")
@@ -207,6 +206,7 @@ def test_single_tests_of_files(project: Project) -> None:
     assert "async def test_two" in text(project, "tests/test_it.py")
     assert "async def test_one(number)" in text(project, "tests/test_other.py")
     assert "    def test_two" in text(project, "tests/test_other.py")
+    project.pytest("tests").assert_outcomes(passed=8)
 
 
 def test_single_test_with_client(project: Project) -> None:
