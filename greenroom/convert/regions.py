@@ -79,10 +79,10 @@ class Regions:
         ):
             self.reason = "it awaits what needs a running loop, where no local coroutine can stand before it"
             return
-        comprehension = next(
-            (each for each in self._within(node, statement) if isinstance(each, _COMPREHENSIONS)), None
-        )
-        if comprehension is not None:
+        around = list(self._within(node, statement))
+        if any(
+            isinstance(each, _COMPREHENSIONS) and each.for_in.iter not in {node, *around} for each in around
+        ):
             self.reason = "it awaits what needs a running loop within a comprehension"
             return
         self.awaits.append(node)
@@ -134,7 +134,8 @@ class Regions:
                 if not any(begun & used_by(statements[n]) for n in range(last + 1, len(statements))):
                     break
             self._range(list(statements[index : last + 1]), bound, statements[last + 1 :], again)
-            bound = bound.union(*(bound_by(each) for each in statements[index : last + 1]))
+            if statement in self.ranges:
+                bound = bound.union(self.ranges[statement].returned)
             index = last + 1
 
     def _flows(self, statement: cst.BaseStatement, blocks: Sequence[Sequence[cst.BaseStatement]]) -> bool:
@@ -178,7 +179,9 @@ class Regions:
         used = used_by(*rest) | {each.value for each in others if isinstance(each, cst.Name)}
         region = Region(
             list(statements),
-            returned=sorted((names - bound) & used),
+            returned=sorted(
+                each for each in (names - bound) & used if again or not _is_overwritten(each, rest)
+            ),
             outer=sorted(names & bound),
         )
         self.ranges[statements[0]] = region
@@ -256,6 +259,18 @@ def statement_of(node: cst.CSTNode, module: Module) -> cst.CSTNode | None:
     while isinstance(found, cst.If) and isinstance(outer := module.parent(found), cst.If):
         found = outer
     return found
+
+
+def _is_overwritten(name: str, statements: Sequence[cst.BaseStatement]) -> bool:
+    """Whether statements bind a name before they use it."""
+    first = next((each for each in statements if name in used_by(each)), None)
+    match first:
+        case cst.SimpleStatementLine(body=[cst.Assign() as assign, *_]):
+            return name in bound_by(*assign.targets) and name not in used_by(assign.value)
+        case cst.With():
+            items = [each.item for each in first.items]
+            return name in bound_by(*first.items) and name not in used_by(*items)
+    return False
 
 
 def _is_asynchronous(expression: cst.GeneratorExp) -> bool:

@@ -24,6 +24,9 @@ def tidied(tree: cst.Module, module: Module, plan: Plan, *, shared: Collection[s
     """
     if b"mark" in module.source:
         tree = tree.visit(_Marks(module, plan, shared))
+    stays = any(each.module is module and each.role == "test" for each in plan.staying)
+    if b"pytest.param" in module.source and not stays:
+        tree = tree.visit(_Parameters(module))
     return tree.visit(_Transports(module)) if b"ASGITransport" in module.source else tree
 
 
@@ -111,6 +114,36 @@ class _Marks(cst.CSTTransformer):
         if not updated_node.body:
             return updated_node.with_changes(body=[cst.SimpleStatementLine([cst.Pass()])])
         return without_first(updated_node, original_node, self._removed)
+
+
+class _Parameters(cst.CSTTransformer):
+    """Removes the marks of asynchronous tests from `pytest.param(…)`."""
+
+    def __init__(self, module: Module) -> None:
+        super().__init__()
+        self._module = module
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
+        if self._module.qualified(updated_node.func) != "pytest.param":
+            return updated_node
+        args = [kept for each in updated_node.args if (kept := self._kept(each)) is not None]
+        if len(args) < len(updated_node.args) and args:
+            args[-1] = args[-1].with_changes(comma=updated_node.args[-1].comma)
+        return updated_node.with_changes(args=args)
+
+    def _kept(self, argument: cst.Arg) -> cst.Arg | None:
+        if argument.keyword is None or argument.keyword.value != "marks":
+            return argument
+        value = argument.value
+        if not isinstance(value, cst.List | cst.Tuple):
+            return None if is_mark(value, self._module) else argument
+        elements = [each for each in value.elements if not is_mark(each.value, self._module)]
+        if len(elements) == len(value.elements):
+            return argument
+        if not elements:
+            return None
+        elements[-1] = elements[-1].with_changes(comma=value.elements[-1].comma)
+        return argument.with_changes(value=value.with_changes(elements=elements))
 
 
 class _Transports(cst.CSTTransformer):
