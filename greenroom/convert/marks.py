@@ -47,7 +47,7 @@ def is_backend(expression: cst.BaseExpression, module: Module) -> bool:
 
 def is_on_trio(function: Function, suite: Suite) -> bool:
     """Whether anyio runs a function's tests with trio, too."""
-    marks = _marks(function)
+    marks = marks_of(function)
     if not any(function.module.qualified(called(each)) == "pytest.mark.anyio" for each in marks):
         return False
     if chosen := [each for each in marks if is_backend(each, function.module)]:
@@ -62,7 +62,7 @@ def _names_trio(node: cst.CSTNode) -> bool:
     return any(isinstance(each, cst.SimpleString) and "trio" in each.value for each in walk(node))
 
 
-def _marks(function: Function) -> list[cst.BaseExpression]:
+def marks_of(function: Function) -> list[cst.BaseExpression]:
     """The decorators and marks of a test: its own, those of its class and of its module."""
     module = function.module
     places = [each.decorator for each in function.node.decorators]

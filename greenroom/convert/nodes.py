@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 import libcst as cst
+import libcst.matchers as m
 
 _LAYOUT: Final = (
     "whitespace", "leading_lines", "lines_after", "lpar", "rpar", "comma", "equal", "header", "footer", "semicolon", "colon", "lbracket",
@@ -82,20 +83,27 @@ def bound_by(*nodes: cst.CSTNode) -> set[str]:
     found: set[str] = set()
     for node in nodes:
         inside = () if isinstance(node, cst.FunctionDef | cst.ClassDef) else own(node)
-        handlers = set()  # Python itself unbinds the names of caught exceptions
-        for each in (node, *inside):
-            match each:
-                case cst.ExceptHandler():
-                    handlers.add(each.name)
-                case cst.FunctionDef() | cst.ClassDef():
-                    found.add(each.name.value)
-                case cst.AssignTarget() | cst.AnnAssign() | cst.AugAssign() | cst.For() | cst.NamedExpr():
-                    found |= _targets(each.target)
-                case cst.AsName() if each not in handlers:
-                    found |= _targets(each.name)
-                case cst.Import() | cst.ImportFrom():
-                    if not isinstance(each.names, cst.ImportStar):
-                        found |= {bound_name(name) for name in each.names}
+        found |= bound_at((node, *inside))
+    return found
+
+
+def bound_at(nodes: Iterable[cst.CSTNode]) -> set[str]:
+    """The names that nodes bind themselves, without what is in them."""
+    found: set[str] = set()
+    handlers = set()  # Python itself unbinds the names of caught exceptions
+    for each in nodes:
+        match each:
+            case cst.ExceptHandler() | cst.ExceptStarHandler():
+                handlers.add(each.name)
+            case cst.FunctionDef() | cst.ClassDef():
+                found.add(each.name.value)
+            case cst.AssignTarget() | cst.AnnAssign() | cst.AugAssign() | cst.For() | cst.NamedExpr():
+                found |= _targets(each.target)
+            case cst.AsName() if each not in handlers:
+                found |= _targets(each.name)
+            case cst.Import() | cst.ImportFrom():
+                if not isinstance(each.names, cst.ImportStar):
+                    found |= {bound_name(name) for name in each.names}
     return found
 
 
@@ -141,6 +149,32 @@ def is_docstring(statement: cst.CSTNode) -> bool:
     return False
 
 
+def in_texts(
+    annotation: cst.BaseExpression, change: Callable[[cst.BaseExpression], cst.BaseExpression]
+) -> cst.BaseExpression:
+    """An annotation with what is written in strings changed as well.
+
+    Args:
+        annotation: The annotation.
+        change: Changes one that is written without quotes.
+    """
+
+    def changed(text: cst.CSTNode, _: object) -> cst.CSTNode:
+        assert isinstance(text, cst.SimpleString)
+        try:
+            found = cst.parse_expression(text_of(text))
+        except cst.ParserSyntaxError:
+            return text
+        after = change(found)
+        if after.deep_equals(found):
+            return text
+        return text.with_changes(value=f"{text.quote}{cst.Module([]).code_for_node(after)}{text.quote}")
+
+    replaced = m.replace(annotation, m.SimpleString(), changed)
+    assert isinstance(replaced, cst.BaseExpression)
+    return replaced
+
+
 def without_first(
     block: cst.IndentedBlock, original: cst.IndentedBlock, removed: Collection[cst.CSTNode]
 ) -> cst.IndentedBlock:
@@ -161,5 +195,5 @@ def without_first(
 
 
 _WITH_LINES: Final = (
-    cst.SimpleStatementLine, cst.FunctionDef, cst.ClassDef, cst.If, cst.For, cst.While, cst.With, cst.Try
+    cst.SimpleStatementLine, cst.FunctionDef, cst.ClassDef, cst.If, cst.For, cst.While, cst.With, cst.Try, cst.TryStar, cst.Match,
 )  # fmt: skip

@@ -7,9 +7,9 @@ from typing import Final
 
 import libcst as cst
 
-from greenroom.convert.marks import is_on_trio
+from greenroom.convert.marks import is_on_trio, marks_of
 from greenroom.convert.modules import Function
-from greenroom.convert.nodes import bound_by, called, dotted_of, used_by
+from greenroom.convert.nodes import bound_by, called, dotted_of, own, text_of, used_by, walk
 from greenroom.convert.regions import Regions
 from greenroom.convert.suite import Suite
 
@@ -46,10 +46,36 @@ def obstacles(function: Function, suite: Suite, regions: Regions) -> Iterator[tu
             yield each, f"its decorator {name or '…'} may expect a coroutine function"
     if regions.reason:
         yield node, regions.reason
-    names = used_by(node.body)
-    if "run" in bound_by(node.body) or ("run" in names and "run" not in function.parameters):
+    if not _awaits(node):
+        return
+    given = used_by(node.body) if "run" not in function.parameters else _parametrized(function)
+    if "run" in given | bound_by(node.body):
         yield node, "it has another `run` than greenroom's fixture"
     run = suite.fixture("run", function)
     if run is not None:
         place = f"{run.module.path.name}:{run.module.line(run.node)}"
         yield node, f"the suite has a fixture `run` of its own: {place}"
+
+
+def _awaits(node: cst.FunctionDef) -> bool:
+    """Whether a function itself does anything asynchronous."""
+    for each in own(node):
+        match each:
+            case cst.Await():
+                return True
+            case cst.With() | cst.For() | cst.CompFor() if each.asynchronous is not None:
+                return True
+    return False
+
+
+def _parametrized(function: Function) -> set[str]:
+    """The parameters that a test's marks give values, and not fixtures."""
+    found: set[str] = set()
+    for mark in marks_of(function):
+        match mark:
+            case cst.Call(args=[cst.Arg(value=names), *_]) if (
+                function.module.qualified(mark.func) == "pytest.mark.parametrize"
+            ):
+                texts = [text_of(each) for each in walk(names) if isinstance(each, cst.SimpleString)]
+                found.update(name.strip() for each in texts for name in each.split(","))
+    return found

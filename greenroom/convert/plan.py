@@ -253,12 +253,14 @@ class Plan:
             for value in list(self._candidates):
                 self._look_around(value)
             for helper in self._helpers:
+                self._runs.clear()  # what was given up since has to run
                 for problem in self._unreachable(helper):
                     for value in self._of(helper, set()):
                         self._give_up(value, problem)
             if len(self._candidates) == before:
                 break
         self._helpers = self._dependent()
+        self._runs.clear()
         makers = {function for value in self._candidates for _call, function in self._values.makers(value)}
         self.narrowed = {
             each
@@ -405,6 +407,8 @@ class Plan:
             yield Problem(module, helper.node, f"{helper.name} is not converted")
         if any(isinstance(each, cst.Yield) for each in own(helper.node)) or helper.node.decorators:
             yield Problem(module, helper.node, f"{helper.name} is used by something else than its callers")
+        if self.needs_run(helper) and "run" in used_by(helper.node):
+            yield Problem(module, helper.node, f"{helper.name} has another `run` than greenroom's fixture")
         for function, node in self._references.get(helper, []):
             call = function.module.parent(node) if function is not None else None
             if function is None or not isinstance(call, cst.Call) or call.func is not node:

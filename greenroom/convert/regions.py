@@ -12,7 +12,7 @@ from typing import Final
 import libcst as cst
 
 from greenroom.convert.modules import Function, Module
-from greenroom.convert.nodes import bound_by, own, used_by
+from greenroom.convert.nodes import bound_at, bound_by, own, used_by
 
 _NEEDS_LOOP: Final = {
     f"asyncio.{name}"
@@ -94,8 +94,19 @@ class Regions:
             if each is statement:
                 return
 
-    def _block(self, statements: Sequence[cst.BaseStatement], bound: set[str]) -> None:
-        """Find the ranges of a block."""
+    def _block(
+        self,
+        statements: Sequence[cst.BaseStatement],
+        bound: set[str],
+        again: Sequence[cst.BaseStatement] = (),
+    ) -> None:
+        """Find the ranges of a block.
+
+        Args:
+            statements: Its statements.
+            bound: The names that are bound before.
+            again: The statements of the loops that it is in, which may use in the next round what it binds.
+        """
         index = 0
         while index < len(statements):
             statement = statements[index]
@@ -106,10 +117,12 @@ class Regions:
             blocks = self._inner(statement)
             begun = bound_by(statement)
             after = used_by(*statements[index + 1 :])
-            if blocks is not None and not begun & after:
-                for each in blocks:
-                    self._block(each, bound | begun)
-                bound = bound | begun
+            if blocks is not None and not begun & after and not self._flows(statement, blocks):
+                within = {node for block in blocks for each in block for node in (each, *own(each))}
+                header = bound | bound_at(each for each in (statement, *own(statement)) if each not in within)
+                loops = isinstance(statement, cst.For | cst.While)
+                for block in blocks:
+                    self._block(block, header, [*again, *block] if loops else again)
                 index += 1
                 continue
             last = index
@@ -120,12 +133,33 @@ class Regions:
                 )
                 if not any(begun & used_by(statements[n]) for n in range(last + 1, len(statements))):
                     break
-            self._range(list(statements[index : last + 1]), bound, statements[last + 1 :])
+            self._range(list(statements[index : last + 1]), bound, statements[last + 1 :], again)
             bound = bound.union(*(bound_by(each) for each in statements[index : last + 1]))
             index = last + 1
 
+    def _flows(self, statement: cst.BaseStatement, blocks: Sequence[Sequence[cst.BaseStatement]]) -> bool:
+        """Whether a block of a statement uses what was begun in another one of it, as `finally` does."""
+        if not isinstance(statement, cst.For | cst.While | cst.Try | cst.TryStar):
+            return False
+        if isinstance(statement, cst.For | cst.While) and any(
+            isinstance(each, cst.Break | cst.Continue) and self._loop_of(each) is statement
+            for each in own(statement)
+        ):
+            return any(self._begins(each) for each in blocks[0])
+        test = used_by(statement.test) if isinstance(statement, cst.While) else set()
+        for block in blocks:
+            if any(self._begins(each) for each in block):
+                others = test.union(*(used_by(*other) for other in blocks if other is not block))
+                if bound_by(*block) & others:
+                    return True
+        return False
+
     def _range(
-        self, statements: list[cst.BaseStatement], bound: set[str], rest: Sequence[cst.BaseStatement]
+        self,
+        statements: list[cst.BaseStatement],
+        bound: set[str],
+        rest: Sequence[cst.BaseStatement],
+        again: Sequence[cst.BaseStatement],
     ) -> None:
         for each in statements:
             if isinstance(each, cst.FunctionDef | cst.ClassDef):
@@ -139,13 +173,22 @@ class Regions:
                     )
                     return
         names = set().union(*(bound_by(each) for each in statements))
+        own_nodes = {node for each in statements for node in (each, *own(each))}
+        others = (node for each in again for node in (each, *own(each)) if node not in own_nodes)
+        used = used_by(*rest) | {each.value for each in others if isinstance(each, cst.Name)}
         region = Region(
             list(statements),
-            returned=sorted((names - bound) & used_by(*rest)),
+            returned=sorted((names - bound) & used),
             outer=sorted(names & bound),
         )
         self.ranges[statements[0]] = region
         self._covered.update(statements)
+
+    def _loop_of(self, node: cst.CSTNode) -> cst.CSTNode | None:
+        """The loop that a `break` or `continue` is of."""
+        return next(
+            (each for each in self._module.above(node) if isinstance(each, cst.For | cst.While)), None
+        )
 
     def _loops_within(self, node: cst.CSTNode, statement: cst.CSTNode) -> bool:
         return any(isinstance(each, cst.For | cst.While) for each in self._within(node, statement))
@@ -164,7 +207,9 @@ class Regions:
 
     def _inner(self, statement: cst.BaseStatement) -> list[list[cst.BaseStatement]] | None:
         """The blocks of a compound statement, if what needs a loop is in these only."""
-        if not isinstance(statement, cst.With | cst.If | cst.For | cst.Try | cst.While):
+        if not isinstance(
+            statement, cst.With | cst.If | cst.For | cst.Try | cst.TryStar | cst.While | cst.Match
+        ):
             return None
         blocks = [each for each in own(statement) if isinstance(each, cst.IndentedBlock)]
         direct = [each for each in blocks if self._owner(each, statement)]
@@ -199,7 +244,9 @@ class Regions:
         )
 
 
-STATEMENTS: Final = (cst.SimpleStatementLine, cst.If, cst.For, cst.While, cst.With, cst.Try)
+STATEMENTS: Final = (
+    cst.SimpleStatementLine, cst.If, cst.For, cst.While, cst.With, cst.Try, cst.TryStar, cst.Match
+)  # fmt: skip
 """What a local coroutine can stand before."""
 
 

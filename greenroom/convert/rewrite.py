@@ -12,7 +12,7 @@ from greenroom.convert import signatures
 from greenroom.convert.clients import LIFESPANS, Creation
 from greenroom.convert.kinds import CLIENT, KINDS, SESSION
 from greenroom.convert.modules import Function, Module
-from greenroom.convert.nodes import bound_by, dotted_of, own, used_by, walk
+from greenroom.convert.nodes import bound_by, dotted_of, in_texts, own, used_by, walk
 from greenroom.convert.plan import Plan
 from greenroom.convert.regions import Region, statement_of
 from greenroom.convert.values import Values
@@ -125,6 +125,7 @@ class Rewriter(cst.CSTTransformer):
         """An annotation with the synchronous type in the place of the asynchronous one."""
         if kind not in _TYPES:
             return annotation
+        annotation = in_texts(annotation, lambda found: self._synchronous_type(found, kind))
         names, place, name = _TYPES[kind]
         replaced = m.replace(
             annotation,
@@ -283,6 +284,12 @@ class Rewriter(cst.CSTTransformer):
         return self._placed(original_node, updated_node)
 
     def leave_Try(self, original_node: cst.Try, updated_node: cst.Try) -> _Flat:
+        return self._placed(original_node, updated_node)
+
+    def leave_TryStar(self, original_node: cst.TryStar, updated_node: cst.TryStar) -> _Flat:
+        return self._placed(original_node, updated_node)
+
+    def leave_Match(self, original_node: cst.Match, updated_node: cst.Match) -> _Flat:
         return self._placed(original_node, updated_node)
 
     def leave_ClassDef(self, original_node: cst.ClassDef, updated_node: cst.ClassDef) -> _Flat:

@@ -8,7 +8,7 @@ import libcst as cst
 
 from greenroom.convert.marks import is_backend, is_mark
 from greenroom.convert.modules import Function, Module
-from greenroom.convert.nodes import called
+from greenroom.convert.nodes import called, in_texts
 
 TYPES: Final = {"run": "Run", "make_client": "MakeClient"}
 """The types of greenroom's fixtures in `greenroom.typing`."""
@@ -46,7 +46,7 @@ def with_parameters(
     if not added:
         return node.with_changes(params=params.with_changes(**changed))
     own = changed["params"]
-    if function.role == "helper":
+    if function.role == "helper" or _fills_from_the_right(function):
         position = 1 if function.owner is not None and own else 0
     else:
         position = next((number for number, each in enumerate(own) if each.default is not None), len(own))
@@ -73,6 +73,18 @@ def with_parameters(
         added = [each.with_changes(comma=comma) for each in added]
     changed["params"] = [*own[:position], *added, *own[position:]]
     return node.with_changes(params=params.with_changes(**changed))
+
+
+def _fills_from_the_right(function: Function) -> bool:
+    """Whether Hypothesis gives values to the last parameters: `@given(integers())`."""
+    for each in function.node.decorators:
+        match each.decorator:
+            case cst.Call(func=name, args=[cst.Arg(keyword=None), *_]) if function.module.qualified(name) in (
+                "hypothesis.given",
+                "hypothesis.core.given",
+            ):
+                return True
+    return False
 
 
 def _comment_kept(
@@ -138,6 +150,15 @@ def generator(
     annotation: cst.BaseExpression, module: Module
 ) -> tuple[cst.BaseExpression, set[tuple[str, str]]]:
     """What a synchronous generator says that it returns, and what that needs to import."""
+    if isinstance(annotation, cst.SimpleString):
+        needed: set[tuple[str, str]] = set()
+
+        def change(found: cst.BaseExpression) -> cst.BaseExpression:
+            changed, needs = generator(found, module)
+            needed.update(needs)
+            return changed
+
+        return in_texts(annotation, change), needed
     head = annotation.value if isinstance(annotation, cst.Subscript) else annotation
     qualified = module.qualified(head)
     place, _, name = qualified.rpartition(".")

@@ -65,7 +65,12 @@ class Uses:
             method in kind.awaited and self._is_kept_method(attribute, function)
         ):
             return ""
-        if not isinstance(call, cst.Call) or call.func is not attribute or method in kind.forbidden:
+        if (
+            not isinstance(call, cst.Call)
+            or call.func is not attribute
+            or method in kind.forbidden
+            or (method == "send" and "stream" in _keywords(call))
+        ):
             return f"{kind.name}.{method} is used in a way that a synchronous {kind.name} does not know"
         around = module.parent(call)
         if method in kind.awaited and (
@@ -124,3 +129,7 @@ class Uses:
                 ):
                     return False
         return self._values.method(name, function) is not None
+
+
+def _keywords(call: cst.Call) -> set[str]:
+    return {each.keyword.value for each in call.args if each.keyword is not None}

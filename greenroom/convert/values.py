@@ -16,7 +16,7 @@ import libcst as cst
 from greenroom.convert.clients import CLIENTS, Creation
 from greenroom.convert.kinds import CLIENT, DERIVED, SESSION, Kind
 from greenroom.convert.modules import Function, Module
-from greenroom.convert.nodes import dotted_of
+from greenroom.convert.nodes import dotted_of, text_of
 from greenroom.convert.sessions import Factories, Opening
 from greenroom.convert.suite import Suite
 
@@ -125,8 +125,10 @@ class Values:
                     made.bases.append(base)
                     return made.root()
             if function is not None:
-                helper = self._suite.helper(expression.func, function.module, function)
-                if helper is not None and helper.fixture is None:
+                asked = _asked_for(expression)
+                fixture = self._suite.fixture(asked, function) if asked else None
+                helper = fixture or self._suite.helper(expression.func, function.module, function)
+                if helper is not None and (helper is fixture or helper.fixture is None):
                     return self.returned(helper)
         return None
 
@@ -265,6 +267,14 @@ def method_of(expression: cst.CSTNode) -> cst.BaseExpression | None:
         case cst.Call(func=cst.Name(value="getattr"), args=[first, _]):
             return first.value
     return None
+
+
+def _asked_for(call: cst.Call) -> str:
+    """The fixture that `request.getfixturevalue("client")` asks for."""
+    match call:
+        case cst.Call(func=cst.Attribute(attr=cst.Name(value="getfixturevalue")), args=[argument]):
+            return text_of(argument.value)
+    return ""
 
 
 class _Flow:
