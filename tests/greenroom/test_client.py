@@ -439,12 +439,12 @@ def test_address(project: Project) -> None:
 
 
 def test_without_the_lifespan(project: Project) -> None:
-    """`make_client(lifespan=False)` does not start the application up, as httpx's `ASGITransport` does not."""
+    """`make_client(app=…)` does not start the application up, as httpx's `ASGITransport` does not."""
     project.passes("""
-        from shop.main import events
+        from shop.main import app, events
 
         def test_it(make_client):
-            client = make_client(lifespan=False)
+            client = make_client(app=app)
             assert client.post("/customers/Ada").status_code == 201
             assert client.get("/customers").json() == ["Ada"]
             assert events == []

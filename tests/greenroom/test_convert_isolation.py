@@ -56,6 +56,8 @@ REPLACED = """
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shop.main import app
+
 
 @pytest.fixture
 def db(async_session: AsyncSession) -> AsyncSession:
@@ -65,7 +67,7 @@ def db(async_session: AsyncSession) -> AsyncSession:
 
 @pytest.fixture
 def http(make_client):
-    with make_client(base_url="http://test", follow_redirects=False) as client:
+    with make_client(app=app, base_url="http://test", follow_redirects=False) as client:
         yield client
 """
 
