@@ -11,6 +11,7 @@ import libcst as cst
 
 from greenroom.convert import counts
 from greenroom.convert.counts import NOTHING, Counts
+from greenroom.convert.formatting import Formatting
 from greenroom.convert.imports import imported
 from greenroom.convert.modules import Module
 from greenroom.convert.plan import Plan, Stays
@@ -85,6 +86,9 @@ def convert(
             continue
         result.after += after
         result.files[module.path] = module.source, text
+    formatting = Formatting(root)
+    result.files = formatting.all(result.files)
+    result.notes += formatting.notes
     done = [each for each in plan.synchronous if each.module.path in result.files]
     result.functions = len(done)
     result.tests = sum(each.role == "test" for each in done)

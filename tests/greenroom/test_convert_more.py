@@ -1,0 +1,191 @@
+"""What `greenroom convert` does beside converting: the project's formatters, pytest's settings, and --verify."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.greenroom.conftest import Project
+
+pytest.importorskip("libcst")
+
+
+def converted(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Convert the project's tests, which works."""
+    result = project.command("convert", *arguments)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+class TestFormatting:
+    """Files that the project's formatters had formatted."""
+
+    CLEAN = """
+        import pytest
+        from sqlalchemy.ext.asyncio import AsyncSession
+
+
+        @pytest.mark.asyncio
+        async def test_answer(async_session: AsyncSession) -> None:
+            found = await answer(
+                async_session, "one argument of many", "another one of as many"
+            )
+            assert found == 42
+
+
+        async def answer(session: AsyncSession, one: str, two: str) -> int:
+            return 42
+    """
+    """As ruff and black have it, in 73 columns."""
+
+    AFTER = """
+        from greenroom.typing import Run
+        from sqlalchemy.ext.asyncio import AsyncSession
+
+
+        def test_answer(async_session: AsyncSession, run: Run) -> None:
+            found = run(
+                answer(
+                    async_session,
+                    "one argument of many",
+                    "another one of as many",
+                )
+            )
+            assert found == 42
+    """
+
+    @pytest.fixture
+    def ruff(self, project: Project) -> Project:
+        """A project that is configured for ruff."""
+        project.replace("pyproject.toml", "[tool.pytest", "[tool.ruff]\nline-length = 73\n\n[tool.pytest")
+        return project
+
+    def stand_in(self, folder: Path, name: str, code: str) -> None:
+        """A formatter on the path."""
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(f"#!{sys.executable}\nimport sys, time\n{textwrap.dedent(code)}")
+        (folder / name).chmod(0o755)
+
+    def clean(self, project: Project) -> bool:
+        """Whether ruff would change nothing in the tests."""
+        commands = (["check", "--select", "I", "tests"], ["format", "--check", "tests"])
+        runs = [
+            subprocess.run(
+                [shutil.which("ruff", path=str(Path(sys.executable).parent)) or "ruff", *each],
+                cwd=project.root, capture_output=True, text=True, timeout=60, check=False,
+            )
+            for each in commands
+        ]  # fmt: skip
+        return all(each.returncode == 0 for each in runs)
+
+    def test_clean_stays_clean(self, ruff: Project) -> None:
+        """A file that ruff would not change is one afterwards, and a second call changes nothing."""
+        file = ruff.write("tests/test_it.py", self.CLEAN)
+        assert self.clean(ruff)
+        converted(ruff, "tests")
+        text = file.read_text()
+        assert text.startswith(textwrap.dedent(self.AFTER).lstrip())
+        assert self.clean(ruff)
+        assert "nothing to convert" in converted(ruff, "tests").stderr
+        assert file.read_text() == text
+
+    def test_diff_shows_it(self, ruff: Project) -> None:
+        """--diff prints the text as it would be formatted, and writes nothing."""
+        file = ruff.write("tests/test_it.py", self.CLEAN)
+        before = file.read_bytes()
+        result = converted(ruff, "--diff", "tests")
+        assert '+            "another one of as many",\n' in result.stdout
+        assert file.read_bytes() == before
+
+    def test_unformatted_is_left_alone(self, ruff: Project) -> None:
+        """A file that ruff would have changed keeps its author's format."""
+        file = ruff.write("tests/test_it.py", self.CLEAN.replace("== 42", "== (42)").replace('"', "'"))
+        converted(ruff, "tests")
+        assert "'one argument of many', 'another one of as many'\n" in file.read_text()
+
+    def test_each_step_by_itself(self, ruff: Project) -> None:
+        """Code is formatted also where the imports were not sorted, and these stay as they are."""
+        file = ruff.write(
+            "tests/test_it.py", "import sys\nimport abc\n" + textwrap.dedent(self.CLEAN).lstrip()
+        )
+        converted(ruff, "tests")
+        text = file.read_text()
+        assert text.startswith("import sys\nimport abc\n")
+        assert '            "another one of as many",\n' in text
+
+    def test_excluded(self, ruff: Project) -> None:
+        """A file that ruff's settings exclude is none of its files."""
+        ruff.replace("pyproject.toml", "[tool.ruff]\n", '[tool.ruff]\nextend-exclude = ["tests"]\n')
+        file = ruff.write("tests/test_it.py", self.CLEAN)
+        converted(ruff, "tests")
+        assert '"one argument of many", "another one of as many"\n' in file.read_text()
+
+    def test_windows_lines(self, ruff: Project) -> None:
+        """The ends of lines stay what they are."""
+        file = ruff.write("tests/test_it.py", "")
+        file.write_bytes(textwrap.dedent(self.CLEAN).lstrip().replace("\n", "\r\n").encode())
+        converted(ruff, "tests")
+        assert b'            "another one of as many",\r\n' in file.read_bytes()
+        assert b"\n" not in file.read_bytes().replace(b"\r\n", b"")
+
+    def test_not_the_projects(self, project: Project) -> None:
+        """A formatter that is installed but not the project's does nothing."""
+        file = project.write("tests/test_it.py", self.CLEAN)
+        converted(project, "tests")
+        assert '"one argument of many", "another one of as many"\n' in file.read_text()
+
+    @pytest.mark.parametrize(
+        ("path", "text"),
+        [
+            (".ruff.toml", ""),
+            (".pre-commit-config.yaml", "repos:\n- repo: local\n  hooks:\n  - id: ruff-format\n"),
+            ("requirements-dev.txt", "pytest\nruff==0.14.1\n"),
+        ],
+    )
+    def test_where_it_is_named(self, project: Project, path: str, text: str) -> None:
+        """Ruff is the project's by its own file, a hook of pre-commit, or a dependency."""
+        project.write(path, text)
+        file = project.write("tests/test_it.py", self.CLEAN.replace("as many", "as many, to be wide"))
+        converted(project, "tests")
+        assert "    found = run(\n        answer(\n" in file.read_text()
+
+    def test_fails(self, ruff: Project) -> None:
+        """Where ruff fails, the text is as greenroom wrote it, and that is said once."""
+        ruff.replace("pyproject.toml", "line-length = 73", "line-length = 'wide'")
+        for name in ("one", "two"):
+            ruff.write(f"tests/test_{name}.py", self.CLEAN)
+        said = converted(ruff, "tests").stderr
+        assert said.count("note: ruff, which formats the project, fails: ") == 1
+        assert (
+            "def test_answer(async_session: AsyncSession, run: Run)"
+            in (ruff.root / "tests/test_one.py").read_text()
+        )
+
+    def test_black_and_isort(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Black and isort format where they are the project's: isort first."""
+        project.replace("pyproject.toml", "[tool.pytest", "[tool.black]\n\n[tool.isort]\n\n[tool.pytest")
+        for name in ("black", "isort"):
+            code = f"""
+                text = sys.stdin.read()
+                assert any(each.endswith("tests/test_it.py") for each in sys.argv)
+                sys.stdout.write(text if "async def test" in text else text + "# {name}\\n")
+            """
+            self.stand_in(project.root / "bin", name, code)
+        monkeypatch.setenv("PATH", f"{project.root / 'bin'}{os.pathsep}{os.environ['PATH']}")
+        file = project.write("tests/test_it.py", self.CLEAN)
+        converted(project, "tests")
+        assert file.read_text().endswith("    return 42\n# isort\n# black\n")
+
+    def test_not_installed(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A formatter of the project's that is not there is named."""
+        project.replace("pyproject.toml", "[tool.pytest", "[tool.black]\n\n[tool.pytest")
+        monkeypatch.setenv("PATH", "/usr/bin:/bin")
+        project.write("tests/test_it.py", self.CLEAN)
+        said = converted(project, "tests").stderr
+        assert "note: the project formats with black, which is not installed here; " in said
