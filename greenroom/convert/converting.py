@@ -17,6 +17,7 @@ from greenroom.convert.modules import Module
 from greenroom.convert.plan import Plan, Stays
 from greenroom.convert.rewrite import Rewriter
 from greenroom.convert.sessions import Factories
+from greenroom.convert.settings import Settings
 from greenroom.convert.suite import Suite
 from greenroom.convert.tidy import tidied
 from greenroom.convert.values import Values
@@ -89,6 +90,10 @@ def convert(
     formatting = Formatting(root)
     result.files = formatting.all(result.files)
     result.notes += formatting.notes
+    if not (only or result.stays or result.broken):
+        settings = Settings(root, targets, {path: after for path, (_before, after) in result.files.items()})
+        result.files |= settings.cleaned()
+        result.notes += settings.notes if result.files else []
     done = [each for each in plan.synchronous if each.module.path in result.files]
     result.functions = len(done)
     result.tests = sum(each.role == "test" for each in done)

@@ -189,3 +189,171 @@ class TestFormatting:
         project.write("tests/test_it.py", self.CLEAN)
         said = converted(project, "tests").stderr
         assert "note: the project formats with black, which is not installed here; " in said
+
+
+class TestSettings:
+    """Settings and packages that only asynchronous tests need."""
+
+    SUITE = """
+        import pytest
+
+
+        @pytest.mark.asyncio
+        async def test_answer():
+            assert await answer() == 42
+
+
+        async def answer():
+            return 42
+    """
+
+    STAYS = """
+        import unittest
+
+
+        class TestOld(unittest.IsolatedAsyncioTestCase):
+            async def test_old(self):
+                assert True
+    """
+
+    def after(self, project: Project, path: str, text: str, *arguments: str) -> str:
+        """What a file of settings is after the suite is converted."""
+        file = project.root / path
+        file.write_bytes(text.encode())
+        project.write("tests/test_it.py", self.SUITE)
+        converted(project, *arguments or ("tests",))
+        assert "\ndef test_answer(run):" in (project.root / "tests/test_it.py").read_text()
+        text = file.read_bytes().decode()
+        assert "nothing to convert" in converted(project, *arguments or ("tests",)).stderr
+        assert file.read_bytes().decode() == text
+        return text
+
+    def test_pyproject(self, project: Project) -> None:
+        """The lines of pyproject.toml go, and the options; its tables, comments and other settings stay."""
+        table = '[tool.greenroom]\napp = "shop.main:app"\nmetadata = "shop.models:metadata"\n\n'
+        before = (
+            table
+            + """\
+[tool.pytest.ini_options]
+# How tests run.
+asyncio_mode = "auto"  # all of them
+"asyncio_default_fixture_loop_scope" = 'session'
+markers = [
+    '''slow: it takes long
+asyncio_mode = "auto"
+''',
+]
+addopts = [
+    "-ra",  # a summary
+    "-p", "asyncio",  # first
+    "--asyncio-mode=auto",
+    "--strict-markers", "-o", "asyncio_mode=auto"
+]
+
+[tool.other]
+asyncio_mode = "auto"
+"""
+        )
+        assert self.after(project, "pyproject.toml", before) == (
+            table
+            + """\
+[tool.pytest.ini_options]
+# How tests run.
+markers = [
+    '''slow: it takes long
+asyncio_mode = "auto"
+''',
+]
+addopts = [
+    "-ra",  # a summary
+    "--strict-markers"
+]
+
+[tool.other]
+asyncio_mode = "auto"
+"""
+        )
+
+    @pytest.mark.parametrize(
+        ("path", "before", "after"),
+        [
+            pytest.param(
+                "pytest.ini",
+                "[pytest]\r\naddopts = -ra\r\n  --asyncio-mode auto\r\n  -p asyncio -q\r\n; why\r\n"
+                "asyncio_mode = auto\r\nxfail_strict: true\r\n",
+                "[pytest]\r\naddopts = -ra\r\n  -q\r\n; why\r\nxfail_strict: true\r\n",
+                id="lines-of-windows",
+            ),
+            pytest.param(
+                "setup.cfg",
+                "[metadata]\nasyncio_mode = auto\n\n[tool:pytest]\naddopts =\n    -p asyncio\nasyncio_default_test_loop_scope =\n"
+                "    session\n\ntestpaths = tests\n",
+                "[metadata]\nasyncio_mode = auto\n\n[tool:pytest]\n\ntestpaths = tests\n",
+                id="setup-cfg",
+            ),
+            pytest.param(
+                "tox.ini",
+                "[tox]\nenv_list = py\n[pytest]\nasyncio_mode = strict\naddopts = -k 'not -p asyncio' -p no:randomly\n",
+                "[tox]\nenv_list = py\n[pytest]\naddopts = -k 'not -p asyncio' -p no:randomly\n",
+                id="tox",
+            ),
+            pytest.param(
+                "pytest.toml",
+                '[pytest]\nanyio_mode = "auto"\naddopts = "--asyncio-mode=auto"',
+                "[pytest]\n",
+                id="toml-without-a-last-line",
+            ),
+            pytest.param(
+                "tests/pytest.ini",
+                "[pytest]\nasyncio_mode = auto\n",
+                "[pytest]\n",
+                id="in-the-folder-of-the-tests",
+            ),
+        ],
+    )
+    def test_other_files(self, project: Project, path: str, before: str, after: str) -> None:
+        """The same in each file that pytest takes its settings from, also with several lines and with those of Windows."""
+        (project.root / "tests").mkdir()
+        assert self.after(project, path, before) == after
+
+    @pytest.mark.parametrize(
+        ("path", "text"),
+        [
+            ("tests/test_old.py", STAYS),
+            ("shop/test_more.py", "async def test_more():\n    assert True\n"),
+            ("conftest.py", "import pytest\n\n\n@pytest.fixture\nasync def one():\n    return 1\n"),
+            ("shop/testing.py", "import pytest_asyncio\n"),
+            ("conftest.py", "pytest_plugins = ['pytest_asyncio']\n"),
+        ],
+    )
+    def test_something_stays(self, project: Project, path: str, text: str) -> None:
+        """They stay while a test or fixture of the project is asynchronous, also outside of what is converted."""
+        project.write(path, text)
+        ini = "[pytest]\nasyncio_mode = auto\n"
+        assert self.after(project, "pytest.ini", ini) == ini
+
+    def test_one_test_only(self, project: Project) -> None:
+        """Where single tests are converted, the settings stay."""
+        ini = "[pytest]\nasyncio_mode = auto\n"
+        assert self.after(project, "pytest.ini", ini, "tests/test_it.py::test_answer") == ini
+
+    def test_diff_and_check(self, project: Project) -> None:
+        """--diff shows the settings that would go, and neither it nor --check writes."""
+        project.write("tests/test_it.py", self.SUITE)
+        ini = project.write("pytest.ini", "[pytest]\nasyncio_mode = auto\n")
+        assert "--- pytest.ini\n+++ pytest.ini\n@@ -1,2 +1 @@\n [pytest]\n-asyncio_mode = auto\n" in (
+            converted(project, "--diff", "tests").stdout
+        )
+        result = project.command("convert", "--check", "tests")
+        assert result.returncode == 1
+        assert "would be converted: pytest.ini" in result.stderr
+        assert ini.read_text() == "[pytest]\nasyncio_mode = auto\n"
+
+    def test_packages(self, project: Project) -> None:
+        """Packages that nothing imports any more are named once; others are not."""
+        project.write("requirements-dev.txt", "pytest\npytest_asyncio>=1\nasgi-lifespan==2.1\nanyio\n")
+        project.write("shop/tasks.py", "import anyio\n")
+        project.write("tests/test_it.py", self.SUITE)
+        said = converted(project, "tests").stderr
+        assert "note: nothing imports pytest-asyncio or asgi-lifespan any more: remove " in said
+        assert "nothing imports" not in converted(project, "tests").stderr
