@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.greenroom.conftest import Project
+from tests.greenroom import forked
+from tests.greenroom.conftest import Project, runs
 
 pytest.importorskip("libcst")
 
@@ -357,3 +361,227 @@ asyncio_mode = "auto"
         said = converted(project, "tests").stderr
         assert "note: nothing imports pytest-asyncio or asgi-lifespan any more: remove " in said
         assert "nothing imports" not in converted(project, "tests").stderr
+
+
+class TestVerify:
+    """The tests are run before and after they are converted."""
+
+    GOOD = """
+        import pytest
+
+
+        @pytest.fixture(params=["asyncio"])
+        def anyio_backend(request):
+            return request.param
+
+
+        @pytest.mark.anyio
+        @pytest.mark.parametrize("b", [2, 3])
+        @pytest.mark.parametrize("a", [1])
+        async def test_sum(anyio_backend, a, b):
+            assert await add(a, b) == a + b
+
+
+        @pytest.mark.asyncio
+        @pytest.mark.xfail
+        async def test_wrong():
+            assert await add(1, 1) == 3
+
+
+        async def add(a, b):
+            return a + b
+    """
+
+    BAD = """
+        import inspect
+
+        import pytest
+
+
+        @pytest.mark.asyncio
+        async def test_itself():
+            await nothing()
+            assert inspect.iscoroutinefunction(test_itself)
+
+
+        @pytest.mark.asyncio
+        async def test_other():
+            await nothing()
+
+
+        async def nothing():
+            pass
+    """
+    """The first test passes only as long as it is asynchronous."""
+
+    def verified(self, project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Convert and verify the project's tests."""
+        return project.command("convert", "--verify", *arguments, "tests")
+
+    def test_holds(self, project: Project) -> None:
+        """Where no test is worse, the files stay converted; a test may lose anyio's backend from its name."""
+        file = project.write("tests/test_it.py", self.GOOD)
+        result = self.verified(project)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert "before: 2 passed, 1 xfailed in " in result.stderr
+        assert "after: 2 passed, 1 xfailed in " in result.stderr
+        assert "verified: 3 tests, none is worse" in result.stderr
+        assert result.stdout == ""
+        assert "\ndef test_wrong(run):" in file.read_text()
+
+    def test_worse(self, project: Project) -> None:
+        """A test that is worse is printed with both outcomes, and all files are as they were, settings as well."""
+        ini = project.write("pytest.ini", "[pytest]\nasyncio_default_test_loop_scope = function\n")
+        files = [
+            project.write("tests/test_it.py", self.BAD), project.write("tests/test_good.py", self.GOOD), ini,
+        ]  # fmt: skip
+        before = [(each.read_bytes(), each.stat().st_mtime_ns) for each in files]
+        result = self.verified(project)
+        assert result.returncode == 1
+        assert result.stdout.startswith(
+            "worse: tests/test_it.py::test_itself: passed before, failed after: assert False"
+        )
+        assert len(result.stdout.splitlines()) == 1
+        assert "error: 1 tests are worse when they are converted. Everything is as it was." in result.stderr
+        assert [(each.read_bytes(), each.stat().st_mtime_ns) for each in files] == before
+
+    def test_not_run_any_more(self, project: Project) -> None:
+        """A test that is not run afterwards is worse, and so is one that is skipped."""
+        project.write(
+            "conftest.py",
+            """
+            import inspect
+
+            import pytest
+
+
+            def pytest_collection_modifyitems(items):
+                items[:] = [each for each in items if each.name != "test_other" or inspect.iscoroutinefunction(each.obj)]
+                for each in items:
+                    if not inspect.iscoroutinefunction(each.obj):
+                        each.add_marker(pytest.mark.skip("another day"))
+            """,
+        )
+        file = project.write("tests/test_it.py", self.BAD)
+        result = self.verified(project)
+        assert result.returncode == 1
+        assert result.stdout.splitlines() == [
+            "worse: tests/test_it.py::test_itself: passed before, skipped after: another day",
+            "worse: tests/test_it.py::test_other: passed before, missing after",
+        ]
+        assert "async def test_other" in file.read_text()
+
+    def test_failing_before(self, project: Project) -> None:
+        """A test that fails before and after is no reason to put anything back."""
+        project.write("tests/test_it.py", self.BAD.replace("assert inspect", "assert not inspect"))
+        result = self.verified(project)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.splitlines() == [
+            "differs: tests/test_it.py::test_itself: failed before, passed after"
+        ]
+
+    def test_coverage(self, project: Project) -> None:
+        """Lines of the application that only the asynchronous tests have run are printed."""
+        project.write(
+            "shop/extra.py",
+            "def extra(asynchronous):\n    if asynchronous:\n        return 'more'\n    return 'less'\n",
+        )
+        project.write(
+            "tests/test_it.py",
+            self.BAD.replace(
+                "assert inspect.iscoroutinefunction(test_itself)",
+                "extra(inspect.iscoroutinefunction(test_itself))",
+            ).replace("import pytest\n", "import pytest\n        from shop.extra import extra\n"),
+        )
+        result = self.verified(project, "--json")
+        assert result.returncode == 0, result.stderr
+        found = json.loads(result.stdout)["verified"]
+        assert found["uncovered"] == ["shop/extra.py:3: return 'more'"]
+        assert found["holds"]
+        assert found["differences"] == []
+
+    def test_does_not_run(self, project: Project) -> None:
+        """Where nothing passes before, nothing is converted, and pytest's own words are shown."""
+        project.write("tests/conftest.py", "import nowhere\n")
+        file = project.write("tests/test_it.py", self.BAD)
+        result = self.verified(project)
+        assert result.returncode == 2
+        assert (
+            "error: The tests do not run as they are, so there is nothing to compare with: pytest ended with "
+            in result.stderr
+        )
+        assert "No module named 'nowhere'" in result.stderr
+        assert "async def test_itself" in file.read_text()
+
+    def test_edited_meanwhile(self, project: Project) -> None:
+        """What somebody writes while the tests run stays."""
+        file = project.write(
+            "tests/test_it.py",
+            self.BAD.replace(
+                "assert inspect.iscoroutinefunction(test_itself)",
+                "if not inspect.iscoroutinefunction(test_itself):\n"
+                "                open(__file__, 'a').write('# mine')\n                raise ValueError",
+            ),
+        )
+        result = self.verified(project)
+        assert result.returncode == 1
+        assert f"note: {file} was changed while the tests ran, so it stays as it is now" in result.stderr
+        assert file.read_text().endswith("# mine")
+
+    def test_interrupted(self, project: Project) -> None:
+        """Ctrl-C in the middle of the second run ends it, and the files are as they were."""
+        file = project.write(
+            "tests/test_it.py",
+            self.BAD.replace(
+                "assert inspect.iscoroutinefunction(test_itself)",
+                "if not inspect.iscoroutinefunction(test_itself):\n"
+                "                import os, pathlib, time\n"
+                "                pathlib.Path('begun').write_text(str(os.getpid()))\n"
+                "                time.sleep(60)",
+            ),
+        )
+        before, begun = file.read_bytes(), project.root / "begun"
+        process = subprocess.Popen(
+            [*forked.command("greenroom"), "convert", "--verify", "tests"],
+            cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        try:
+            deadline = time.monotonic() + 60
+            while not begun.exists() or not begun.read_text():
+                assert process.poll() is None, process.communicate()[0]
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert file.read_bytes() != before
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.communicate()
+        assert process.returncode == 130, output
+        assert "the 1 converted files are as they were" in output
+        assert file.read_bytes() == before
+        assert not runs(int(begun.read_text()))
+
+    @pytest.mark.parametrize("option", ["--diff", "--check"])
+    def test_writes(self, project: Project, option: str) -> None:
+        """--verify is refused beside what writes nothing."""
+        result = project.command("convert", "--verify", option)
+        assert result.returncode == 2
+        assert "--verify runs the converted tests, and --diff and --check write none" in result.stderr
+
+    def test_without_greenroom(self, project: Project) -> None:
+        """It needs [tool.greenroom], which says how the tests are run."""
+        project.write("pyproject.toml", "[project]\nname = 'x'\n")
+        file = project.write("tests/test_it.py", self.BAD)
+        result = self.verified(project)
+        assert result.returncode == 2
+        assert "No pyproject.toml with a [tool.greenroom] table" in result.stderr
+        assert "async def test_itself" in file.read_text()
+
+    def test_nothing_to_convert(self, project: Project) -> None:
+        """Where there is nothing to convert, nothing is run."""
+        project.write("tests/test_it.py", "def test_it():\n    assert True\n")
+        result = self.verified(project)
+        assert result.returncode == 0
+        assert "nothing to convert" in result.stderr
+        assert "running" not in result.stderr
