@@ -289,6 +289,7 @@ class Worker:
             self.on_close(partial(_restore, name, os.environ.get(name)))
             os.environ[name] = value
         self.on_close(self._guard.install())
+        self.loop.engines.watch(self._undo)
         self.on_close(self.suite_databases.install())
         self.on_close(self._session_state.install())
         self.on_close(self.watch.install())

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from greenroom.loop.engines import instances
 from greenroom.loop.lifespan import Lifespan
-from greenroom.loop.thread import instances
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
