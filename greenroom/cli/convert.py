@@ -178,9 +178,12 @@ def _tell_verdict(verdict: Verdict, console: Console) -> None:
             f"The converted tests do not run: {verdict.after.problem}\nEverything is as it was.", hint
         )
     elif verdict.worse:
-        console.error(
-            f"{verdict.worse} tests are worse when they are converted. Everything is as it was.", hint
+        which = (
+            "1 test is worse when it is"
+            if verdict.worse == 1
+            else f"{verdict.worse} tests are worse when they are"
         )
+        console.error(f"{which} converted. Everything is as it was.", hint)
     else:
         console.say(f"verified: {len(verdict.before.outcomes)} tests, none is worse")
 

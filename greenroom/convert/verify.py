@@ -149,7 +149,7 @@ class _Written:
                 continue
             path.write_bytes(before)
             os.utime(path, ns=(self._times[path].st_atime_ns, self._times[path].st_mtime_ns))
-        say(f"the {len(self._files)} converted files are as they were")
+        say("what was converted is as it was")
 
 
 @contextlib.contextmanager

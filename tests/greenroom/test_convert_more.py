@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -171,6 +172,15 @@ class TestFormatting:
             in (ruff.root / "tests/test_one.py").read_text()
         )
 
+    def test_takes_too_long(self, ruff: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A formatter that does not end is given up, and that is said once."""
+        monkeypatch.setattr(importlib.import_module("greenroom.convert.formatting"), "_SECONDS", 0)
+        for name in ("one", "two"):
+            ruff.write(f"tests/test_{name}.py", self.CLEAN)
+        said = converted(ruff, "tests").stderr
+        assert said.count("note: ruff, which formats the project, was not done within 0 s; ") == 1
+        assert "\ndef test_answer(" in (ruff.root / "tests/test_two.py").read_text()
+
     def test_black_and_isort(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         """Black and isort format where they are the project's: isort first."""
         project.replace("pyproject.toml", "[tool.pytest", "[tool.black]\n\n[tool.isort]\n\n[tool.pytest")
@@ -226,7 +236,7 @@ class TestSettings:
         file.write_bytes(text.encode())
         project.write("tests/test_it.py", self.SUITE)
         converted(project, *arguments or ("tests",))
-        assert "\ndef test_answer(run):" in (project.root / "tests/test_it.py").read_text()
+        assert "def test_answer(run):" in (project.root / "tests/test_it.py").read_text()
         text = file.read_bytes().decode()
         assert "nothing to convert" in converted(project, *arguments or ("tests",)).stderr
         assert file.read_bytes().decode() == text
@@ -442,7 +452,7 @@ class TestVerify:
             "worse: tests/test_it.py::test_itself: passed before, failed after: assert False"
         )
         assert len(result.stdout.splitlines()) == 1
-        assert "error: 1 tests are worse when they are converted. Everything is as it was." in result.stderr
+        assert "error: 1 test is worse when it is converted. Everything is as it was." in result.stderr
         assert [(each.read_bytes(), each.stat().st_mtime_ns) for each in files] == before
 
     def test_not_run_any_more(self, project: Project) -> None:
@@ -513,6 +523,15 @@ class TestVerify:
         assert "No module named 'nowhere'" in result.stderr
         assert "async def test_itself" in file.read_text()
 
+    def test_takes_too_long(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A run has an end, and nothing is converted if the first one does not reach its own."""
+        monkeypatch.setattr(importlib.import_module("greenroom.convert.verify"), "_SECONDS", 0)
+        file = project.write("tests/test_it.py", self.GOOD)
+        result = self.verified(project)
+        assert result.returncode == 2
+        assert "nothing to compare with: It was not done within 0 s." in result.stderr
+        assert "async def test_sum" in file.read_text()
+
     def test_edited_meanwhile(self, project: Project) -> None:
         """What somebody writes while the tests run stays."""
         file = project.write(
@@ -558,7 +577,7 @@ class TestVerify:
             process.kill()
             process.communicate()
         assert process.returncode == 130, output
-        assert "the 1 converted files are as they were" in output
+        assert "what was converted is as it was" in output
         assert file.read_bytes() == before
         assert not runs(int(begun.read_text()))
 
