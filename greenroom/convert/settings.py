@@ -88,10 +88,16 @@ class Settings:
             for name, module in _PACKAGES.items()
             if _declares(self._root, name) and not self._imports(module)
         ]
-        if unused:
-            self.notes.append(
-                f"nothing imports {' or '.join(unused)} any more: remove what nothing else needs from the dependencies"
-            )
+        if not unused:
+            return
+        required = re.compile(rf"required_plugins\s*[:=][^=:]*?\b(?:{'|'.join(unused)})\b")
+        places = [
+            os.path.relpath(path, self._root) for path in self._files() if required.search(self._text(path))
+        ]
+        self.notes.append(
+            f"nothing imports {' or '.join(unused)} any more: remove what nothing else needs from the dependencies"
+            + (f", and from required_plugins in {', '.join(places)}" if places else "")
+        )
 
     def _imports(self, module: str) -> bool:
         """Whether a file of the project imports a module, or names it as a plugin."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from greenroom.convert.comparing import differences
 from tests.greenroom import forked
 from tests.greenroom.conftest import Project, runs
 
@@ -367,9 +368,13 @@ asyncio_mode = "auto"
         """Packages that nothing imports any more are named once; others are not."""
         project.write("requirements-dev.txt", "pytest\npytest_asyncio>=1\nasgi-lifespan==2.1\nanyio\n")
         project.write("shop/tasks.py", "import anyio\n")
+        project.write("pytest.ini", "[pytest]\nrequired_plugins =\n    pytest-cov\n    pytest-asyncio>=1\n")
         project.write("tests/test_it.py", self.SUITE)
         said = converted(project, "tests").stderr
         assert "note: nothing imports pytest-asyncio or asgi-lifespan any more: remove " in said
+        assert (
+            said.partition("note: ")[2].splitlines()[0].endswith(", and from required_plugins in pytest.ini")
+        )
         assert "nothing imports" not in converted(project, "tests").stderr
 
 
@@ -604,3 +609,57 @@ class TestVerify:
         assert result.returncode == 0
         assert "nothing to convert" in result.stderr
         assert "running" not in result.stderr
+
+
+class TestComparing:
+    """The outcomes of two runs, test by test."""
+
+    @pytest.mark.parametrize(
+        ("before", "after", "expected"),
+        [
+            pytest.param({"a": "passed"}, {"a": "passed"}, [], id="the same"),
+            pytest.param(
+                {"a": "passed", "b": "passed"}, {"a": "passed"}, ["worse b: passed, missing"], id="missing"
+            ),
+            pytest.param({"a": "failed"}, {}, ["worse a: failed, missing"], id="a failure that is not run"),
+            pytest.param({}, {"a": "error"}, ["worse a: missing, error"], id="a new error"),
+            pytest.param({}, {"a": "passed"}, ["a: missing, passed"], id="a new test"),
+            pytest.param(
+                {"a": "xfailed"}, {"a": "failed"}, ["worse a: xfailed, failed"], id="an expected failure"
+            ),
+            pytest.param({"a": "failed"}, {"a": "error"}, ["a: failed, error"], id="no better, no worse"),
+            pytest.param(
+                {"b": "failed", "a": "passed"},
+                {"a": "skipped", "b": "passed"},
+                ["worse a: passed, skipped", "b: failed, passed"],
+                id="what is worse comes first",
+            ),
+            pytest.param({"a[asyncio-1]": "passed"}, {"a[1]": "passed"}, [], id="a backend"),
+            pytest.param(
+                {"a[asyncio]": "passed"},
+                {"a": "failed"},
+                ["worse a[asyncio]: passed, failed"],
+                id="only that",
+            ),
+            pytest.param({"a[x-1-asyncio]": "passed"}, {"a[1-x]": "passed"}, [], id="another order"),
+            pytest.param(
+                {"a[1-2]": "passed", "a[2-1]": "failed"},
+                {"a[1-2]": "failed", "a[2-1]": "passed"},
+                ["worse a[1-2]: passed, failed", "a[2-1]: failed, passed"],
+                id="two tests that differ by the order",
+            ),
+            pytest.param(
+                {"a[asyncio]": "passed", "a[asyncio+uvloop]": "failed"},
+                {"a": "failed"},
+                [],
+                id="one for two backends",
+            ),
+        ],
+    )
+    def test_differences(self, before: dict[str, str], after: dict[str, str], expected: list[str]) -> None:
+        """A test that has become worse is one whose outcome promises less, or that is not run."""
+        found = differences(
+            {each: (before[each], "") for each in before}, {each: (after[each], "") for each in after}
+        )
+        said = [f"{'worse ' if each.worse else ''}{each.test}: {each.before}, {each.after}" for each in found]
+        assert said == expected
