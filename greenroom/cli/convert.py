@@ -17,9 +17,13 @@ from greenroom.output import Console
 
 if TYPE_CHECKING:
     from greenroom.convert.converting import Conversion
+    from greenroom.convert.plan import Stays
     from greenroom.convert.verify import Verdict
 
 _INSTALL: Final = "pip install 'greenroom[convert]'"
+
+_SHOWN: Final = 5
+"""Places that are shown of one thing that is said."""
 
 _FOLDERS: Final = ("tests", "test")
 
@@ -42,12 +46,23 @@ _MOST: Final = {"differences": 50, "lines": 10}
     "--check", is_flag=True, help="Write nothing; the exit code is 1 if something would be converted."
 )
 @click.option(
+    "--isolation",
+    is_flag=True,
+    help="Also replace the suite's own isolation (savepoints, create_all, overrides) by greenroom's.",
+)
+@click.option(
     "--verify", is_flag=True, help="Run the tests before and after; put the files back if a test is worse."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @click.pass_obj
 def convert(
-    call: Call, paths: tuple[str, ...], as_diff: bool, check: bool, verify: bool, as_json: bool
+    call: Call,
+    paths: tuple[str, ...],
+    as_diff: bool,
+    check: bool,
+    isolation: bool,
+    verify: bool,
+    as_json: bool,
 ) -> int:
     """Convert asynchronous tests, fixtures and helpers to synchronous ones: files, folders, or single tests.
 
@@ -74,7 +89,7 @@ def convert(
     root, app, runs_async = _project(start, configured=verify)
     targets, only = _targets(paths, start)
     call.console.say(f"reading {', '.join(_shown(each, start) for each in targets)} …")
-    found = conversion(root, targets, app=app, only=only)
+    found = conversion(root, targets, app=app, only=only, isolation=isolation)
     writes = not (as_diff or check)
     verdict = None
     if verify:
@@ -117,7 +132,7 @@ def _project(start: Path, *, configured: bool) -> tuple[Path, str, bool]:
     return config.root, config.app, config.async_tests
 
 
-def _targets(paths: tuple[str, ...], start: Path) -> tuple[list[Path], frozenset[str]]:
+def _targets(paths: tuple[str, ...], start: Path) -> tuple[list[Path], frozenset[tuple[Path, str]]]:
     """The files and folders to convert, and the tests if only some are."""
     if not paths:
         found = next((start / each for each in _FOLDERS if (start / each).is_dir()), None)
@@ -132,7 +147,7 @@ def _targets(paths: tuple[str, ...], start: Path) -> tuple[list[Path], frozenset
         name, _, test = each.partition("::")
         targets.append((start / name).resolve())
         if test:
-            only.add(test.partition("[")[0])
+            only.add((targets[-1], test.partition("[")[0]))
     if only and any("::" not in each for each in paths):
         raise GreenroomError("Name either tests or whole files and folders, not both.")
     return targets, frozenset(only)
@@ -145,11 +160,14 @@ def _tell(found: Conversion, root: Path, console: Console, *, writes: bool, runs
         console.say(f"{word}: {_shown(path, root)}")
     for path, reason in found.broken.items():
         console.error(f"{_shown(path, root)} stays as it is: {reason}")
-    for each in found.stays:
-        place = f"{_shown(each.function.module.path, root)}:{each.line}"
-        console.say(f"stays asynchronous: {place}: {each.function.title}: {each.reason}")
-    for note in found.notes:
-        console.say(f"note: {note}")
+    stays = [
+        (f"stays asynchronous: {each.reason}", f"{_place(each, root)} {each.function.title}")
+        for each in found.stays
+    ]
+    notes = [(f"note: {note}", place) for note, place in found.notes]
+    for said, places in _grouped([*stays, *notes]).items():
+        more = f", and {len(places) - _SHOWN} more (--json has all)" if len(places) > _SHOWN else ""
+        console.say(f"{said} ({', '.join(places[:_SHOWN])}{more})")
     if not found.files:
         console.say("nothing to convert")
         return
@@ -211,6 +229,18 @@ def _verdict_as_json(verdict: Verdict | None) -> dict[str, object]:
     }
 
 
+def _grouped(lines: list[tuple[str, str]]) -> dict[str, list[str]]:
+    """What is said, once each, with the places that it is said of."""
+    found: dict[str, list[str]] = {}
+    for said, place in lines:
+        found.setdefault(said, []).append(place)
+    return found
+
+
+def _place(stays: Stays, root: Path) -> str:
+    return f"{_shown(stays.function.module.path, root)}:{stays.line}"
+
+
 def _as_json(found: Conversion, root: Path) -> dict[str, object]:
     return {
         "files": [_shown(path, root) for path in found.files],
@@ -227,7 +257,7 @@ def _as_json(found: Conversion, root: Path) -> dict[str, object]:
             }
             for each in found.stays
         ],
-        "notes": found.notes,
+        "notes": [{"note": note, "place": place} for note, place in found.notes],
         "broken": {_shown(path, root): reason for path, reason in found.broken.items()},
     }
 

@@ -17,6 +17,8 @@ from typing import Final
 
 from greenroom.processes import begins
 
+_HOOKS: Final = ".pre-commit-config.yaml"
+
 _SECONDS: Final = 30
 """Seconds for one file and one step."""
 
@@ -74,14 +76,14 @@ class Formatting:
     """The formatters of one project.
 
     Attributes:
-        notes: What a reader should know.
+        notes: What a reader should know, each with its place.
 
     Args:
         root: The project's folder.
     """
 
     def __init__(self, root: Path) -> None:
-        self.notes: list[str] = []
+        self.notes: list[tuple[str, str]] = []
         self._root = root
         self._broken: set[str] = set()
         self._told: set[_Tool] = set()
@@ -99,8 +101,8 @@ class Formatting:
         for tool, command in self._tools.items():
             for step in tool.steps:
                 words = [each.format(path=path, folder=path.parent) for each in step]
-                if self._run(tool, [*command, *words], before) == before:
-                    found = self._run(tool, [*command, *words], after)
+                if self._run(tool, [*command, *words], path, before) == before:
+                    found = self._run(tool, [*command, *words], path, after)
                     after = after if found is None else found
         return after
 
@@ -118,12 +120,13 @@ class Formatting:
         folders = self._folders()
         found = {}
         for tool in _TOOLS:
-            if not any(_uses(folder, tool) for folder in folders):
+            named = next((file for folder in folders if (file := _naming(folder, tool))), None)
+            if named is None:
                 continue
             if command := _command(tool.name):
                 found[tool] = command
             else:
-                self._say(f"the project formats with {tool.name}, which is not installed here")
+                self._say(f"the project formats with {tool.name}, which is not installed here", named)
         return found
 
     def _folders(self) -> list[Path]:
@@ -132,7 +135,7 @@ class Formatting:
         top = next((each for each in above if (each / ".git").exists()), self._root)
         return above[: above.index(top) + 1]
 
-    def _run(self, tool: _Tool, command: list[str], text: bytes) -> bytes | None:
+    def _run(self, tool: _Tool, command: list[str], path: Path, text: bytes) -> bytes | None:
         """What a formatter makes of a text; None if it fails."""
         if tool.name in self._broken:
             return None
@@ -143,45 +146,45 @@ class Formatting:
             )
         except subprocess.TimeoutExpired:
             self._broken.add(tool.name)
-            self._tell(tool, f"was not done within {_SECONDS} s")
+            self._tell(tool, path, f"was not done within {_SECONDS} s")
             return None
         except OSError as error:
             self._broken.add(tool.name)
-            self._tell(tool, f"does not run: {error.strerror}")
+            self._tell(tool, path, f"does not run: {error.strerror}")
             return None
         if done.returncode:
             said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-            self._tell(tool, f"fails: {said[0] if said else f'exit code {done.returncode}'}")
+            self._tell(tool, path, f"fails: {said[0] if said else f'exit code {done.returncode}'}")
             return None
         return done.stdout
 
-    def _tell(self, tool: _Tool, why: str) -> None:
+    def _tell(self, tool: _Tool, path: Path, why: str) -> None:
         """Say once what a formatter does not do."""
         if tool not in self._told:
             self._told.add(tool)
-            self._say(f"{tool.name}, which formats the project, {why}")
+            self._say(f"{tool.name}, which formats the project, {why}", path)
 
-    def _say(self, what: str) -> None:
-        self.notes.append(f"{what}; look at the format of what was converted")
+    def _say(self, what: str, path: Path) -> None:
+        place = os.path.relpath(path, self._root)
+        self.notes.append((f"{what}; look at the format of what was converted", place))
 
 
-def _uses(folder: Path, tool: _Tool) -> bool:
-    """Whether a folder configures a formatter, runs it before each commit, or depends on it."""
-    if any((folder / each).is_file() for each in tool.files):
-        return True
-    if any(begin in _text(folder / name) for name, begin in tool.tables.items()):
-        return True
-    if re.search(tool.hook, _text(folder / ".pre-commit-config.yaml")):
-        return True
+def _naming(folder: Path, tool: _Tool) -> Path | None:
+    """The file of a folder that configures a formatter, runs it before each commit, or depends on it."""
+    texts = dict.fromkeys((*tool.tables, "pyproject.toml", _HOOKS), "")
+    texts |= {name: _text(folder / name) for name in texts}
     declared = rf"""(?m)["']{tool.name}\s*(?:["'=<>~!;\[]|@)|^{tool.name}\s*="""
-    if re.search(declared, _text(folder / "pyproject.toml")):
-        return True
     listed = rf"(?m)^{tool.name}\s*(?:[=<>~!;#\[\\]|$)"
-    return any(
-        re.search(listed, _text(each))
-        for pattern in ("requirements*.txt", "requirements/*.txt")
-        for each in folder.glob(pattern)
-    )
+    found = [
+        *(name for name in tool.files if (folder / name).is_file()),
+        *(name for name, begin in tool.tables.items() if begin in texts[name]),
+        *([_HOOKS] if re.search(tool.hook, texts[_HOOKS]) else []),
+        *(["pyproject.toml"] if re.search(declared, texts["pyproject.toml"]) else []),
+    ]
+    if found:
+        return folder / found[0]
+    lists = [path for pattern in ("requirements*.txt", "requirements/*.txt") for path in folder.glob(pattern)]
+    return next((path for path in lists if re.search(listed, _text(path))), None)
 
 
 def _text(path: Path) -> str:

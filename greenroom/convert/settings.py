@@ -27,7 +27,7 @@ class Settings:
     """The settings and dependencies of one project.
 
     Attributes:
-        notes: What a reader should know.
+        notes: What a reader should know, each with its place.
 
     Args:
         root: The project's folder.
@@ -36,7 +36,7 @@ class Settings:
     """
 
     def __init__(self, root: Path, targets: Collection[Path], changed: Mapping[Path, bytes]) -> None:
-        self.notes: list[str] = []
+        self.notes: list[tuple[str, str]] = []
         self._root = root
         self._targets = targets
         self._changed = changed
@@ -83,21 +83,16 @@ class Settings:
                     yield folder / name
 
     def _name_packages(self) -> None:
-        unused = [
-            name
-            for name, module in _PACKAGES.items()
-            if _declares(self._root, name) and not self._imports(module)
-        ]
+        """Name the packages that nothing imports, with the files that ask for them."""
+        declared = {name: _declaring(self._root, name) for name in _PACKAGES}
+        unused = [name for name in _PACKAGES if declared[name] and not self._imports(_PACKAGES[name])]
         if not unused:
             return
         required = re.compile(rf"required_plugins\s*[:=][^=:]*?\b(?:{'|'.join(unused)})\b")
-        places = [
-            os.path.relpath(path, self._root) for path in self._files() if required.search(self._text(path))
-        ]
-        self.notes.append(
-            f"nothing imports {' or '.join(unused)} any more: remove what nothing else needs from the dependencies"
-            + (f", and from required_plugins in {', '.join(places)}" if places else "")
-        )
+        files = [path for name in unused for path in declared[name]]
+        files += [path for path in self._files() if required.search(self._text(path))]
+        said = f"nothing imports {' or '.join(unused)} any more: remove what nothing else needs"
+        self.notes += [(said, os.path.relpath(path, self._root)) for path in dict.fromkeys(files)]
 
     def _imports(self, module: str) -> bool:
         """Whether a file of the project imports a module, or names it as a plugin."""
@@ -147,15 +142,16 @@ def _is_asynchronous(text: str) -> bool:
     )
 
 
-def _declares(root: Path, package: str) -> bool:
-    """Whether a package is among the project's dependencies."""
+def _declaring(root: Path, package: str) -> list[Path]:
+    """The files that have a package among the project's dependencies."""
     name = package.replace("-", "[-_.]")
     quoted = rf"""(?mi)["']{name}\s*(?:["'=<>~!;\[]|@)|^{name}\s*="""
     listed = rf"(?mi)^{name}\s*(?:[=<>~!;#\[\\]|$)"
     texts = [(root / "pyproject.toml", quoted)]
     for pattern in ("requirements*.txt", "requirements*.in", "requirements/*.txt", "requirements/*.in"):
-        texts += [(each, listed) for each in root.glob(pattern)]
-    return any(
-        path.is_file() and re.search(pattern, path.read_text(encoding="utf-8", errors="replace"))
+        texts += [(each, listed) for each in sorted(root.glob(pattern))]
+    return [
+        path
         for path, pattern in texts
-    )
+        if path.is_file() and re.search(pattern, path.read_text(encoding="utf-8", errors="replace"))
+    ]

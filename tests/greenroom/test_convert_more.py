@@ -203,7 +203,10 @@ class TestFormatting:
         monkeypatch.setenv("PATH", "/usr/bin:/bin")
         project.write("tests/test_it.py", self.CLEAN)
         said = converted(project, "tests").stderr
-        assert "note: the project formats with black, which is not installed here; " in said
+        assert (
+            "note: the project formats with black, which is not installed here; "
+            "look at the format of what was converted (pyproject.toml)\n"
+        ) in said
 
 
 class TestSettings:
