@@ -24,6 +24,9 @@ TRIED_ROOT: Final = "GREENROOM_TRIED_ROOT"
 TRIED: Final = "GREENROOM_TRIED"
 """A project, and the file whose `[tool.greenroom]` counts there: `greenroom init` tries settings before it writes them."""
 
+ASYNC_TESTS: Final = "GREENROOM_ASYNC_TESTS"
+"""Set it to 1 to have asynchronous tests run without the setting `async_tests`."""
+
 _WHERE: Final = "correct it in pyproject.toml"
 
 _IMPORT_STRING = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(\))?")
@@ -336,7 +339,7 @@ def of_project(root: Path) -> Config | None:
 def load(root: Path, environ: Mapping[str, str] = os.environ) -> Config | None:
     """Return the configuration in `root`, or None if it has no pyproject.toml with a table `[tool.greenroom]`.
 
-    `GREENROOM_ENGINE` in the environment overrides `engine`.
+    `GREENROOM_ENGINE` in the environment overrides `engine`, and `GREENROOM_ASYNC_TESTS=1` switches `async_tests` on.
 
     Raises:
         ConfigError: The table exists and something in it is wrong.
@@ -359,6 +362,8 @@ def load(root: Path, environ: Mapping[str, str] = os.environ) -> Config | None:
         )
     if engine := environ.get("GREENROOM_ENGINE"):
         settings["engine"] = engine
+    if environ.get(ASYNC_TESTS) == "1":
+        settings["async_tests"] = True
     tables = settings.pop("databases", {})
     main = Config(root=root, **settings)
     # They know each other: each is built with the variables of all.
