@@ -23,7 +23,7 @@ _MANY: Final = 10_000
 _KNOWN: Final = (180000, 190000)
 """The versions of the server whose function that reads the log was tried: from the first up to the second."""
 
-_FEW: Final = 100
+_FEW: Final = 60
 """So many sequences are read in less time than what the server has logged. And no more may be called, which are set where
 the log does not help."""
 
