@@ -30,6 +30,17 @@ _IMPORT_STRING = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(\))?")
 _ROLE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
+_PYTESTS: Final = {
+    "pytest.toml": "pytest",
+    ".pytest.toml": "pytest",
+    "pytest.ini": "pytest",
+    ".pytest.ini": "pytest",
+    "pyproject.toml": "tool.pytest",
+    "tox.ini": "pytest",
+    "setup.cfg": "tool:pytest",
+}
+"""The files that pytest takes its settings from, in its order, each with their section there."""
+
 CHOICES: Final = {
     "lifespan": ("run", "test"),
     "connect": ("tcp", "socket"),
@@ -258,22 +269,29 @@ class Config:
 
 def _pythonpath(root: Path) -> list[str]:
     """The folders of pytest's `pythonpath`, from the file that pytest takes its settings from."""
-    named: Any = None
-    for name, section in (
-        ("pytest.ini", "pytest"),
-        (".pytest.ini", "pytest"),
-        ("tox.ini", "pytest"),
-        ("setup.cfg", "tool:pytest"),
-    ):
-        parser = configparser.RawConfigParser()
-        with contextlib.suppress(configparser.Error):
-            parser.read(root / name)
-        named = named or parser.get(section, "pythonpath", fallback=None)
-    if named is None and (root / "pyproject.toml").is_file():
-        tool = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")).get("tool", {})
-        pytest = tool.get("pytest", {})
-        named = (pytest.get("ini_options") or pytest).get("pythonpath")
-    return named.split() if isinstance(named, str) else list(named or [])
+    for name, section in _PYTESTS.items():
+        named = (_in_toml if name.endswith(".toml") else _in_ini)(root / name, section)
+        if named is not None:
+            return named.split() if isinstance(named, str) else list(named)
+    return []
+
+
+def _in_ini(path: Path, section: str) -> Any:
+    parser = configparser.RawConfigParser()
+    with contextlib.suppress(configparser.Error):
+        parser.read(path)
+    return parser.get(section, "pythonpath", fallback=None)
+
+
+def _in_toml(path: Path, section: str) -> Any:
+    if not path.is_file():
+        return None
+    table: Any = {}
+    with contextlib.suppress(tomllib.TOMLDecodeError):
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    for key in section.split("."):
+        table = table.get(key, {})
+    return (table.get("ini_options") or table).get("pythonpath")
 
 
 def _either(allowed: Sequence[str]) -> str:

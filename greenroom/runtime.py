@@ -48,6 +48,17 @@ def folder(root: Path) -> Path:
     return user_folder() / identity(root)
 
 
+def file_system() -> bytes:
+    """What tells which files a path leads to in this process: which folder `/` is, and on Linux the mount namespace.
+
+    Equal in two processes where the same path leads to the same file. A chroot has another `/`, a container another of both.
+    """
+    seen = [Path("/").stat()]
+    with contextlib.suppress(OSError):
+        seen.append(Path("/proc/self/ns/mnt").stat())
+    return " ".join(f"{each.st_dev}:{each.st_ino}" for each in seen).encode()
+
+
 def kept(root: Path, name: str) -> Path:
     """A folder in that of the checkout at `root`: where there is one already, also if another place has more room by now."""
     there = [user / identity(root) / name for user in _user_folders()]
@@ -56,7 +67,11 @@ def kept(root: Path, name: str) -> Path:
 
 def neighbours() -> list[Path]:
     """The runtime folders of all this user's checkouts that have one."""
-    return [path for user in _user_folders() for path in user.iterdir() if path.is_dir()]
+    found: list[Path] = []
+    for user in _user_folders():
+        with contextlib.suppress(FileNotFoundError):  # another process has just tidied it away
+            found += [path for path in user.iterdir() if path.is_dir()]
+    return found
 
 
 def make(folder: Path) -> None:

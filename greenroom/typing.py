@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterable, Awaitable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -20,8 +20,16 @@ __all__ = ["DatabaseEngine", "MakeClient", "RecordQueries", "RoleEngine", "Run"]
 class Run(Protocol):
     """The fixture `run`."""
 
-    def __call__(self, coroutine: Coroutine[Any, Any, T], /) -> T:
+    def __call__(self, awaitable: Awaitable[T], /) -> T:
         """Run a coroutine on the application's loop and return its result."""
+        ...
+
+    def context(self, manager: AbstractAsyncContextManager[T], /) -> AbstractContextManager[T]:
+        """Enter an asynchronous context manager on the application's loop: `with run.context(locked()) as lock: …`."""
+        ...
+
+    def each(self, iterable: AsyncIterable[T], /) -> Iterator[T]:
+        """The elements of an asynchronous iterable: `for row in run.each(rows()): …`."""
         ...
 
 
@@ -29,7 +37,7 @@ class MakeClient(Protocol):
     """The fixture `make_client`."""
 
     def __call__(self, **options: Any) -> TestClient:
-        """Make a client of the application, with arguments for Starlette's `TestClient`."""
+        """Make a client of the application, with arguments for Starlette's `TestClient`; with `app=`, of another one."""
         ...
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -179,10 +179,10 @@ class Worker:
             finally:
                 self._guard.names.discard(url.database)
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def run(self, awaitable: Awaitable[T]) -> T:
         """Run a coroutine on the loop and wait for it; see `Loop.run`. Its queries count together."""
-        with self.watch.scope(f"run({getattr(coroutine, '__name__', '…')})"):
-            return self.loop.run(coroutine)
+        with self.watch.scope(f"run({getattr(awaitable, '__name__', '…')})"):
+            return self.loop.run(awaitable)
 
     def rewind(self) -> None:
         """Bring the databases back to their templates' state after a test; see `WorkerDatabase.rewind`."""

@@ -31,7 +31,7 @@ async def create_provider(
     return provider
 
 
-@router.get("", response_model=PageRead[ProviderRead], responses=documented(HTTPStatus.UNAUTHORIZED))
+@router.get("", response_model=PageRead[ProviderRead])
 async def list_providers(
     user: CurrentUser,
     session: DatabaseSession,

@@ -30,6 +30,7 @@ UNREAD: Final = 141
 COMMANDS: Final = {
     "Start": {
         "init": ("init:init", "Read this project, try what was found, and write [tool.greenroom]."),
+        "convert": ("convert:convert", "Convert asynchronous tests to synchronous ones."),
     },
     "Tests": {
         "up": ("server:up", "Start this checkout's Postgres, migrate the template, and leave it running."),

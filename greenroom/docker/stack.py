@@ -100,7 +100,9 @@ class Stack:
 
     def _wait(self, service: str) -> None:
         """Run the service's own health check until it passes, instead of waiting for the engine to run it."""
-        (container,) = self._containers(service)
+        container = next(iter(self._containers(service)), None)
+        if container is None:
+            raise DockerError(f"{service} was removed before it was healthy")
         probe = json.loads(ask("inspect", "--format", "{{json .Config.Healthcheck.Test}}", container))
         words = ["sh", "-c", probe[1]] if probe[0] == "CMD-SHELL" else probe[1:]
         end = time.monotonic() + START_TIMEOUT
@@ -113,7 +115,7 @@ class Stack:
                 raise DockerError(f"{service} ended with exit code {state[1]} before it was healthy")
             if time.monotonic() > end:
                 raise DockerError(f"{service} did not become healthy within {START_TIMEOUT} s")
-            time.sleep(0.02)  # until it is asked again
+            time.sleep(0.02)  # until it is tried again: nothing tells when a server is up
 
     def run(self, service: str, command: Sequence[str], *, waits_for: str | None = None) -> int:
         """Run a command in a new container of a service, at this terminal. Returns its exit code.

@@ -24,6 +24,7 @@ from greenroom import floors, servers
 from greenroom.application import Application
 from greenroom.config import find
 from greenroom.database.fresh import fresh
+from greenroom.diagnosis.exceptions import chain
 from greenroom.errors import GreenroomError, RefusedError
 from greenroom.guard import Guard
 from greenroom.loop import Loop
@@ -141,10 +142,8 @@ def _start(config: Config) -> dict[str, Any]:
     return found | {"stage": "engine" if found["elsewhere"] and not found["commits"] else "done"}
 
 
-def _refused(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, RefusedError):
-        error = error.__cause__ or error.__context__
-    return error is not None
+def _refused(error: BaseException) -> bool:
+    return any(isinstance(each, RefusedError) for each in chain(error, expected=True))
 
 
 def _page(loop: Loop, app: Any, host: str) -> str:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from greenroom.init.section import digest
+from greenroom.init import section
 
 NAME: Final = "greenroom.mk"
 
@@ -15,8 +15,6 @@ _TARGETS: Final = {
     "test": ("Run the tests: make test ARGS='-x -k login'", "test $(ARGS)"),
     "test-down": ("Stop this checkout's Postgres and remove its data", "down"),
 }
-
-_MARKED: Final = re.compile(r"# Written by `greenroom init` \((\w+)\)")
 
 
 def files(project: Path, runs: str) -> dict[Path, str]:
@@ -35,10 +33,8 @@ def files(project: Path, runs: str) -> dict[Path, str]:
     text = makefile.read_text(encoding="utf-8")
     own = project / NAME
     there = own.read_text(encoding="utf-8") if own.is_file() else ""
-    if there:
-        found = _MARKED.match(there)
-        if found is None or digest(there.partition("\n")[2]) != found[1]:
-            return {}
+    if there and not section.is_ours(there):
+        return {}
     lines = []
     for target, (says, command) in _TARGETS.items():
         if not re.search(rf"(?m)^{target}\s*:", text):
@@ -46,7 +42,9 @@ def files(project: Path, runs: str) -> dict[Path, str]:
     if not lines:
         return {}
     body = "\n".join(lines)
-    wanted = {own: f"# Written by `greenroom init` ({digest(body)}); the Makefile includes it.\n{body}"}
+    wanted = {
+        own: f"# Written by `greenroom init` ({section.digest(body)}); the Makefile includes it.\n{body}"
+    }
     if not re.search(rf"(?m)^-?include\s+.*{re.escape(NAME)}", text):
         wanted[makefile] = text + ("" if text.endswith("\n") else "\n") + f"\ninclude {NAME}\n"
     return {

@@ -14,7 +14,7 @@ from greenroom.init.settings import Settings
 _TABLES: Final = ("environment", "environment_defaults")
 
 _MARK: Final = "# Written by `greenroom init` ({digest}); it changes nothing here any more if you do."
-_MARKED: Final = re.compile(r"# Written by `greenroom init` \((\w+)\)")
+_MARKED: Final = re.compile(r"# Written by `greenroom init(?: --\w+)?` \((\w+)\)")
 
 _HEADER: Final = re.compile(r"^\s*\[+\s*([^\]]+?)\s*\]+\s*(#.*)?$")
 
@@ -49,6 +49,12 @@ def digest(body: str) -> str:
 def marked(body: str) -> str:
     """A section with the line before it that says who wrote it."""
     return f"{_MARK.format(digest=digest(body))}\n{body}"
+
+
+def is_ours(text: str) -> bool:
+    """Whether the first line of a section or a file says that init wrote it, and nobody has changed the rest since."""
+    found = _MARKED.match(text)
+    return found is not None and digest(text.partition("\n")[2]) == found[1]
 
 
 class Section:
@@ -97,8 +103,7 @@ class Section:
     @property
     def ours(self) -> bool:
         """Whether init wrote it, and nobody has changed it since."""
-        found = _MARKED.match(self.text)
-        return found is not None and digest(self.text.partition("\n")[2]) == found[1]
+        return is_ours(self.text)
 
     def replaced(self, body: str) -> str:
         """The document with another section, and everything else as it is.

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Final
 
-from greenroom.init.section import digest
+from greenroom.init import section
 
 _MARK: Final = "# Written by `greenroom init {option}` ({digest}); init leaves it alone if you change it."
-_MARKED: Final = re.compile(r"# Written by `greenroom init --\w+` \((\w+)\)")
 
 
 def is_ours(path: Path) -> bool:
     """Whether init has written a file, and nobody has changed it since."""
-    if not path.is_file():
-        return False
-    mark, _newline, body = path.read_text(encoding="utf-8").partition("\n")
-    found = _MARKED.match(mark)
-    return found is not None and found[1] == digest(body)
+    return path.is_file() and section.is_ours(path.read_text(encoding="utf-8"))
 
 
 def changed(files: dict[Path, str], option: str) -> tuple[dict[Path, str], list[Path]]:
@@ -39,7 +33,7 @@ def changed(files: dict[Path, str], option: str) -> tuple[dict[Path, str], list[
             if not path.is_file():
                 wanted[path] = body  # what is to be empty has no first line
             continue
-        content = f"{_MARK.format(option=option, digest=digest(body))}\n{body}"
+        content = f"{_MARK.format(option=option, digest=section.digest(body))}\n{body}"
         if path.is_file() and not is_ours(path):
             theirs.append(path)
         elif not path.is_file() or path.read_text(encoding="utf-8") != content:

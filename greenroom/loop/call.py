@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.errors import HangError
 from greenroom.loop.tasks import CALL
@@ -126,3 +126,13 @@ class Call:
         """Make everyone who waits for the end raise an error."""
         if not self.ended.done():
             self.ended.set_exception(error)
+
+
+def answer(future: Future[Any], value: Any) -> None:
+    """Give somebody what they wait for, if they still do."""
+    if not future.done():
+        future.set_result(value)
+
+
+def unheard(_error: BaseException) -> None:
+    """Take what goes wrong while something is given up, which nobody waits for."""

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
-from greenroom.loop.call import CANCELLED
+from greenroom.loop.call import CANCELLED, answer, unheard
 from greenroom.loop.context import carrier
 from greenroom.loop.tasks import CALL
 
@@ -104,7 +104,7 @@ class Held:
 
     def _given_up(self, future: Future[Any]) -> None:
         if future.cancelled() and not self._loop.ended:
-            self._loop.soon(self._cancel, otherwise=_unheard)
+            self._loop.soon(self._cancel, otherwise=unheard)
 
     # -- the loop's side ---------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class Held:
         # Not by the loop: neither its own tasks nor an application's factory have anything to do with this one.
         loop = asyncio.get_running_loop()
         self._task = asyncio.Task(self._live(function), loop=loop, name=self._title, context=self._context)
-        self._task.add_done_callback(lambda _task: _answer(self._over, None))
+        self._task.add_done_callback(lambda _task: answer(self._over, None))
 
     def _resume(self, carry: Callable[[], object]) -> None:
         carry()
@@ -132,26 +132,26 @@ class Held:
 
     async def _live(self, function: Callable[[], Any]) -> None:
         CALL.set(self._call)
+        awaited: Any = None
         try:
             awaited = function()
             if not inspect.isasyncgen(awaited):
-                _answer(self._begun, await self._through(awaited))
+                answer(self._begun, await self._through(awaited))
                 return
             value = await self._through(awaited.__anext__())
-        except StopAsyncIteration:
-            self._failed(YieldError(f"{self._title} did not yield a value"))
-            return
         except BaseException as error:  # noqa: BLE001 - the main thread raises it
-            self._failed(error)
+            # A coroutine may raise that itself, by an anext() of its own.
+            ended = isinstance(error, StopAsyncIteration) and inspect.isasyncgen(awaited)
+            self._failed(YieldError(f"{self._title} did not yield a value") if ended else error)
             return
         self._generator = awaited
-        _answer(self._begun, value)
+        answer(self._begun, value)
         try:
             await self._finish(awaited)
         except BaseException as error:  # noqa: BLE001 - as above
             self._failed(error)
         else:
-            _answer(self._ended, None)
+            answer(self._ended, None)
 
     async def _finish(self, generator: Any) -> None:
         """Go on when the main thread wants that, or when something in the fixture cancels it, such as its timeout."""
@@ -166,12 +166,3 @@ class Held:
         except StopAsyncIteration:
             return
         raise YieldError(f"{self._title} has more than one yield")
-
-
-def _answer(future: Future[Any], value: Any) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _unheard(_error: BaseException) -> None:
-    """Takes what goes wrong while something is given up, which nobody waits for."""

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.errors import HangError
+from greenroom.loop.call import unheard
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message
@@ -63,7 +64,7 @@ class Lifespan:
         except HangError:
             self._open = False
             with contextlib.suppress(HangError):  # the loop has ended
-                self._loop.soon(self._give_up, otherwise=_unheard)
+                self._loop.soon(self._give_up, otherwise=unheard)
             raise
 
     def _give_up(self) -> None:
@@ -114,7 +115,3 @@ class Lifespan:
                 RuntimeError(f"the application's {kind} failed: {message.get('message', '')}")
             )
             future.exception()  # looked at, also where nobody waits any more
-
-
-def _unheard(_error: BaseException) -> None:
-    """Takes what goes wrong while something is given up, which nobody waits for."""

@@ -8,7 +8,7 @@ import gc
 import inspect
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -119,22 +119,23 @@ class Loop:
 
     # -- handing it work ---------------------------------------------------------------------------------------------
 
-    def run(self, coroutine: Coroutine[Any, Any, T], *, what: str | None = None) -> T:
-        """Run a coroutine on the loop and wait for it.
+    def run(self, awaitable: Awaitable[T], *, what: str | None = None) -> T:
+        """Run a coroutine on the loop and wait for it, or for what else can be awaited.
 
         The context variables of the caller are visible in it, and an exception comes with its whole traceback.
 
         Args:
-            coroutine: What to run. It is cancelled if the wait is interrupted.
+            awaitable: What to run. It is cancelled if the wait is interrupted.
             what: Its name for the user; by default its function's.
 
         Raises:
-            TypeError: It is not a coroutine.
+            TypeError: It cannot be awaited.
             RuntimeError: The caller is itself on the loop, which would wait for itself for ever.
             HangError: It took too long, or the loop has ended.
         """
-        if not asyncio.iscoroutine(coroutine):
-            raise TypeError(f"run() takes a coroutine, such as run(service.create(…)). Found: {coroutine!r}.")
+        if not inspect.isawaitable(awaitable):
+            raise TypeError(f"run() takes a coroutine, such as run(service.create(…)). Found: {awaitable!r}.")
+        coroutine = awaitable if asyncio.iscoroutine(awaitable) else awaited(awaitable)
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
@@ -332,6 +333,11 @@ class Loop:
             for sync_engine in instances(Engine):
                 if sync_engine.url.database == database and not sync_engine.dialect.is_async:
                     sync_engine.dispose()
+
+
+async def awaited(awaitable: Awaitable[T]) -> T:
+    """A coroutine that awaits something."""
+    return await awaitable
 
 
 async def _called(function: Callable[..., Any], *args: Any) -> Any:

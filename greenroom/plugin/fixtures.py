@@ -6,7 +6,8 @@ A project may override each of them: none asks for another one that a project mi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy import URL
 from sqlalchemy.orm import Session
 
 from greenroom.errors import GreenroomError
+from greenroom.loop.entered import Entered, each
 from greenroom.plugin.stash import worker_key
 from greenroom.session_class import session_class
 from greenroom.typing import DatabaseEngine, MakeClient, RoleEngine, Run
@@ -108,16 +110,37 @@ def async_session(_greenroom_database: Worker) -> Iterator[AsyncSession]:
 
 @pytest.fixture(scope="session")
 def run(request: pytest.FixtureRequest) -> Run:
-    """Run a coroutine on the application's event loop, wait for it, and return its result."""
-    worker = request.config.stash[worker_key]
+    """Run a coroutine on the application's event loop, wait for it, and return its result.
 
-    def run(coroutine: Coroutine[Any, Any, T], /) -> T:
+    `run.context` enters an asynchronous context manager there, `run.each` iterates over an asynchronous iterable.
+    """
+    return _Run(request)
+
+
+class _Run:
+    """What the fixture `run` is."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
+        self._worker = request.config.stash[worker_key]
+
+    def __call__(self, awaitable: Awaitable[T], /) -> T:
         __tracebackhide__ = True
-        if worker.may_use_database:
-            _with_database(request)
-        return worker.run(coroutine)
+        self._open()
+        return self._worker.run(awaitable)
 
-    return run
+    def context(self, manager: AbstractAsyncContextManager[T], /) -> AbstractContextManager[T]:
+        self._open()
+        return Entered(self._worker.loop, manager)
+
+    def each(self, iterable: AsyncIterable[T], /) -> Iterator[T]:
+        self._open()
+        return each(self._worker.loop, iterable)
+
+    def _open(self) -> None:
+        __tracebackhide__ = True
+        if self._worker.may_use_database:
+            _with_database(self._request)
 
 
 @pytest.fixture(scope="session")
@@ -140,15 +163,21 @@ def make_client(
 ) -> Iterator[MakeClient]:
     """Make more clients of the application, with other arguments for Starlette's `TestClient`.
 
-    Such as `make_client(raise_server_exceptions=False)`, or one with the headers of another user.
+    Such as `make_client(raise_server_exceptions=False)`, or one with the headers of another user. With `app=other`, it is a
+    client of another application, whose lifespan is the test's business.
     """
     from greenroom.loop.client import Client
 
     worker = _greenroom_database
-    app = _app(request, worker)
-    state = worker.start_application()
-    base_url = worker.application.base_url
-    yield lambda **options: Client(app, worker.loop, state, **({"base_url": base_url} | options))
+
+    def make(*, app: ASGIApp | None = None, **options: Any) -> TestClient:
+        own = _app(request, worker)
+        if app is not None and app is not own:
+            return Client(app, worker.loop, {}, **options)
+        state = worker.start_application()
+        return Client(own, worker.loop, state, **({"base_url": worker.application.base_url} | options))
+
+    yield make
     if worker.starts_for_each_test:
         worker.application.stop()
 

@@ -15,6 +15,7 @@ from greenroom.watch.n_plus_one import RepeatedQueriesWarning, explained, repeat
 from greenroom.watch.queries import Queries, compared, over_budget
 
 if TYPE_CHECKING:
+    from greenroom.diagnosis.exceptions import Raised
     from greenroom.diagnosis.frames import Line
     from greenroom.worker import Worker
 
@@ -130,14 +131,19 @@ class WatchHooks:
         """Lazy loads that failed in the application, which has caught that."""
         if self._watch.current.lazy_loads != "fail":
             return []
-        caught = self._watch.caught.take()
-        if not caught:
+        loads: list[Raised] = []
+        others: list[Raised] = []
+        for raised in self._watch.caught.take():
+            (loads if lazy_loads.may_be_load(raised.error) else others).append(raised)
+        # What a fixture's request has raised may explain the test's failure.
+        self._watch.caught.put_back(others)
+        if not loads:
             return []
         from greenroom.explain import LOADS, explain_caught, report_caught
 
         return [
             report_caught([found])
-            for found in explain_caught(caught)
+            for found in explain_caught(loads)
             if found[1].section in LOADS and not self._is_known(found[0].lines, found[1].title)
         ]
 

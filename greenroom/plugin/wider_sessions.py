@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from greenroom.database.rewind.rewinder import Rewinder
-    from greenroom.typing import Run
 
 
 class WiderSessions:
@@ -30,7 +29,7 @@ class WiderSessions:
         run: Runs a coroutine on the loop, where asynchronous fixtures are on it; None where their sessions may be on another.
     """
 
-    def __init__(self, run: Run | None) -> None:
+    def __init__(self, run: Callable[[Awaitable[Any]], Any] | None) -> None:
         self._run = run
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._held: dict[int, set[int]] = {}
@@ -94,9 +93,10 @@ class WiderSessions:
         if front is None or self._run is None:
             return _backend(session)
         try:
-            return self._run(front.run_sync(_backend))
+            found: tuple[int | None, bool] = self._run(front.run_sync(_backend))
         except (RuntimeError, HangError):  # it is another loop's
             return None, True
+        return found
 
     def forget(self, depth: int, rewinders: Collection[Rewinder]) -> None:
         """No longer take for granted the transactions of the scopes from a depth downwards."""

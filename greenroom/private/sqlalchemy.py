@@ -55,7 +55,8 @@ def flush_of(frame: FrameType) -> int | None:
 
 def sessions() -> list[Session]:
     """All sessions of the process that have not been collected, those of asynchronous ones included."""
-    return list(_sessions.values())
+    # The references are listed at once: other threads make sessions meanwhile.
+    return [found for reference in _sessions.valuerefs() if (found := reference()) is not None]
 
 
 def pool_of(record: Any) -> Pool:

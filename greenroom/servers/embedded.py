@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _WHEEL: Final = "pip install 'greenroom[embedded]'"
 _KEPT = "up"
 _CHECKOUT = "checkout"
+_SEEN_IN = "seen-in"
+"""Beside the checkout's path: where that path leads to it."""
 
 _SWEEPING: Final = 5.0
 """Seconds to wait for whoever is just removing the same."""
@@ -203,6 +205,7 @@ class Embedded(Server):
         """Start it, initialising the data directory first if it is new."""
         self._instance.start(say, listens=self._listens, fresh=not self.disposable)
         if not self.disposable:
+            own_files.write(self._instance.folder / _SEEN_IN, runtime.file_system())
             own_files.write(self._instance.folder / _CHECKOUT, os.fsencode(self._root))
 
     def stop(self) -> None:
@@ -268,6 +271,8 @@ def _remove_if_dead(folder: Path) -> bool:
         return (
             named is not None
             and not Path(os.fsdecode(named)).exists()
+            # A container or a chroot may share this memory, and its checkouts cannot be seen from here.
+            and own_files.read(folder / _SEEN_IN) == runtime.file_system()
             and Instance(folder).remove(seconds=_SWEEPING)
         )
     ended = run_folder.take(folder)

@@ -142,6 +142,7 @@ class External(Server):
 
         Raises:
             psycopg.OperationalError: It does not answer.
+            ServerError: It answers, but it listens on no address.
             GreenroomError: It is not one to use; see `trust.check`.
         """
         import psycopg
@@ -161,7 +162,14 @@ class External(Server):
             except psycopg.OperationalError:
                 if time.monotonic() > end:
                     raise
-            time.sleep(0.02)
+            else:
+                if time.monotonic() > end:
+                    raise ServerError(
+                        f"The server that {self._variable} names listens on no address after {patience:g} s "
+                        f"({self.where}): it still initialises its data, or its setting listen_addresses is empty.",
+                        hint="in the stack's file, give it the argument -clisten_addresses=127.0.0.1",
+                    )
+            time.sleep(0.02)  # until it is tried again: nothing tells when a server is up
 
 
 def _plain(error: psycopg.Error) -> str:

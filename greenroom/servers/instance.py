@@ -273,7 +273,10 @@ class Instance:
                 self.folder.rename(gone)
         except FileNotFoundError:
             return False  # somebody else has just removed it
-        shutil.rmtree(gone)
+        while gone.exists():
+            # Another process may be sweeping the same, and what it has removed is missed here.
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(gone)
         return True
 
     def _stop(self) -> None:

@@ -100,6 +100,10 @@ class Caught:
                 caught.append(raised)
         return caught
 
+    def put_back(self, errors: list[Raised]) -> None:
+        """Give back what was taken, in its order, for whoever asks next."""
+        self._noted.extendleft(reversed(errors))
+
     def _stop(self) -> None:
         self._on = False
         self._noted.clear()
@@ -142,7 +146,8 @@ class Caught:
         name = type(error).__name__
         if name in _ANSWERS and (name != "HTTPException" or error.__context__ is None):
             return
-        known = next((raised for raised in self._noted if raised.error is error), None)
+        # A copy: another thread may note one meanwhile.
+        known = next((raised for raised in list(self._noted) if raised.error is error), None)
         if known is not None:
             # Starlette takes the traceback away when it has answered.
             known.traceback = error.__traceback__ or known.traceback

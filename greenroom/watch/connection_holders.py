@@ -58,7 +58,7 @@ class Holder:
 _KEY: Final = "greenroom.taken"
 """In the `info` of a pool's record of a connection that is taken: the line, the test, the task, its name, and when."""
 
-_RECORDS: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+_RECORDS: Final[weakref.WeakKeyDictionary[Any, None]] = weakref.WeakKeyDictionary()
 """The records of all pools."""
 
 
@@ -78,13 +78,9 @@ def holders(pool: Pool, *, waited: float | None = None) -> list[Holder]:
             back since: those that held theirs for as long are named, too.
     """
     now = time.perf_counter()
-    found = []
-    for record in list(_RECORDS):
-        taken = record.info.get(_KEY)
-        if taken is not None and record.in_use and pool_of(record) is pool:
-            found.append(_holder(taken, until=now))
+    found = _taken(pool)
     if waited is not None:
-        for its_pool, taken, returned in _RETURNED:
+        for its_pool, taken, returned in list(_RETURNED):
             if its_pool == id(pool) and now - returned < _RECENTLY:
                 holder = _holder(taken, until=returned)
                 if holder.seconds >= waited:
@@ -95,13 +91,20 @@ def holders(pool: Pool, *, waited: float | None = None) -> list[Holder]:
 
 def all_holders() -> list[Holder]:
     """Who holds a connection of any pool, the longest first. Empty where the pools are not watched."""
+    return sorted(_taken(), key=lambda holder: -holder.seconds)
+
+
+def _taken(pool: Pool | None = None) -> list[Holder]:
+    """Who holds a connection of this pool, or of any."""
     now = time.perf_counter()
-    found = [
-        _holder(taken, until=now)
-        for record in list(_RECORDS)
-        if record.in_use and (taken := record.info.get(_KEY)) is not None
-    ]
-    return sorted(found, key=lambda holder: -holder.seconds)
+    found = []
+    # The references are listed at once: the application may connect meanwhile.
+    for reference in _RECORDS.keyrefs():
+        record = reference()
+        taken = record.info.get(_KEY) if record is not None and record.in_use else None
+        if taken is not None and (pool is None or pool_of(record) is pool):
+            found.append(_holder(taken, until=now))
+    return found
 
 
 def _holder(taken: Any, *, until: float) -> Holder:
@@ -136,7 +139,7 @@ def note_holders(current: Current, undo: ExitStack) -> None:
 
 
 def _made(_connection: Any, record: Any) -> None:
-    _RECORDS.add(record)
+    _RECORDS[record] = None
 
 
 def _given_back(_connection: Any, record: Any) -> None:

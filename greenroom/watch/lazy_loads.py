@@ -10,10 +10,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
+from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import DetachedInstanceError
 
 from greenroom.diagnosis import fixes
 from greenroom.diagnosis.attributes import Read
+from greenroom.diagnosis.exceptions import chain
 from greenroom.diagnosis.explanation import Explanation
 from greenroom.diagnosis.frames import Line, frames
 from greenroom.private.sqlalchemy import in_greenlet
@@ -67,6 +70,12 @@ def stop_lazy_loads(current: Current, findings: Findings, known: Known, undo: Ex
         raise error
 
     listen(Session, "do_orm_execute", look, undo)
+
+
+def may_be_load(error: BaseException) -> bool:
+    """Whether an error, or one behind it, is of the kinds that a lazy load fails with. Its explanation tells whether it is one."""
+    kinds = (MissingGreenlet, DetachedInstanceError)
+    return any(isinstance(each, kinds) for each in chain(error, expected=False))
 
 
 def _explanation(read: Read, line: Line | None) -> Explanation:

@@ -204,7 +204,9 @@ def test_logins_at_once(
     with ThreadPoolExecutor() as threads:
         logins = [threads.submit(client.post, "/api/v1/auth/login", json=credentials) for _ in range(2)]
         assert started.wait(10)
+        end = time.monotonic() + 10
         while resources.security._asked_for < 2:
+            assert time.monotonic() < end, "the second login does not wait for its turn"
             time.sleep(0.001)
         assert resources.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
         refused = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -185,8 +186,10 @@ class TestInterrupted:
 
 def finish() -> None:
     """Wait until no docker command of a killed run goes on, other than the one that waits for its tests to end."""
-    while any(" run " not in words for words in orphans()):
-        pass
+    end = time.monotonic() + 60
+    while left := [words for words in orphans() if " run " not in words]:
+        assert time.monotonic() < end, left
+        time.sleep(0.05)  # until they are looked at again
 
 
 def orphans() -> list[str]:

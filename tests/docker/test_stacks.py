@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from greenroom.docker.client import DockerError
+from greenroom.docker.images import TEST_FILE
+from greenroom.docker.stack import Stack
 from greenroom.servers.instance import SETTINGS
 from tests.docker.conftest import HERE, docker, run
 from tests.docker.stacks import Copy, inspect
@@ -307,8 +311,10 @@ def test_health_check_is_not_fooled(images: str, slow: Copy) -> None:
         assert started.returncode == 0, started.stdout
         container = docker("ps", "--quiet", f"--filter=label=com.docker.compose.project={project}")
         query = "SELECT count(*) FROM pg_class WHERE relname = 'begun'"
-        seen = set()
+        seen: set[tuple[str, bool]] = set()
+        end = time.monotonic() + 60
         while True:
+            assert time.monotonic() < end, seen
             on_socket = run(
                 "docker", "exec", container, "psql", "-U", "postgres", "-tAc", query
             ).stdout.strip()
@@ -319,6 +325,12 @@ def test_health_check_is_not_fooled(images: str, slow: Copy) -> None:
         assert ("1", False) in seen  # the temporary server answered, and the check was not taken in
     finally:
         run(*compose, "down", "--volumes", "--timeout", "1")
+
+
+def test_removed_before_it_is_healthy(images: str) -> None:
+    """Who waits for a container that somebody removes meanwhile is told so."""
+    with pytest.raises(DockerError, match="postgres was removed before it was healthy"):
+        Stack(HERE, "nothing", [TEST_FILE]).wait("postgres")
 
 
 def inspect_probe(copy: Copy) -> str:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from greenroom import runtime
 from tests.faults.battery import Fault, Place, expect
 
 RUNTIMES: Final = ["a space", 'a"quote', "it's", "dollar$HOME", "a`id`", "a+b", "a\\b", "100%20", "ü"]
@@ -92,6 +93,7 @@ def _neighbour(place: Place) -> None:
     other = place.runtime / f"greenroom-{os.geteuid()}/other-12345678/up"
     other.mkdir(parents=True)
     (other / "checkout").write_bytes(b"/nowhere/\xff")
+    (other / "seen-in").write_bytes(runtime.file_system())
     _green(place)
     place.nothing_left()
 
@@ -177,7 +179,7 @@ def _small(size: int, place: Place) -> None:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-FILLS: Final = """
+FILLS: Final = """\
 import os
 from sqlalchemy import text
 
@@ -190,6 +192,7 @@ def test_it(session):
         pass
     session.execute(text("SELECT pg_logical_emit_message(false, 'x', repeat('x', 40000000))"))
 """
+"""A test that fills the disk of the runtime folder, and then has the server write to its WAL."""
 
 
 def _full(place: Place) -> None:

@@ -83,9 +83,7 @@ def _stopped_elsewhere(place: Place) -> None:
 def _ended(place: Place, number: signal.Signals) -> None:
     server = place.server()
     server.send_signal(number)
-    until(
-        lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE, "the server does not end"
-    )
+    until(lambda: server not in place.processes(), "the server does not end")
 
 
 def _broken(name: str, place: Place) -> None:
@@ -111,11 +109,7 @@ def _garbage(name: str, place: Place) -> None:
 
 def _killed(number: signal.Signals, place: Place) -> None:
     place.run("up")
-    server = place.server()
-    server.send_signal(number)
-    until(
-        lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE, "the server does not end"
-    )
+    _ended(place, number)
     place.run("up")
     place.run("down")
     place.nothing_left()

@@ -34,16 +34,19 @@ PROJECTS = Path(__file__).parent / "projects"
 collect_ignore = ["projects"]
 """Their tests are run from there, and not as tests of this repository."""
 
-OURS = ("GREENROOM_", "PYTEST_", "DATABASE_URL", "COV_", "COVERAGE_")
+OURS = ("GREENROOM_", "PYTEST_", "DATABASE_URL", "COV_", "COVERAGE_", "GITHUB_", "MAKE")
 """How variables begin that the environment of the outer run has, and the inner one must not hear."""
 
 ON_CI = ("CI", "BUILD_NUMBER")
 """By these pytest knows that it runs in CI, where its summary repeats the whole message of each failure."""
 
+COLOURS = ("FORCE_COLOR", "NO_COLOR")
+"""What decides about colours, in what greenroom says as well."""
+
 
 def is_ours(name: str) -> bool:
     """Whether the outer run's environment has this variable for itself."""
-    return name.startswith(OURS) or name in ON_CI
+    return name.startswith(OURS) or name in (*ON_CI, *COLOURS)
 
 
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -158,7 +161,7 @@ def _compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
     (folder / "test_nothing.py").write_text("def test_nothing(): pass\n")
     subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "test_nothing.py"],
-        cwd=folder, env=kept, stdout=subprocess.DEVNULL, check=True,
+        cwd=folder, env=kept, stdout=subprocess.DEVNULL, timeout=120, check=True,
     )  # fmt: skip
 
 

@@ -101,6 +101,49 @@ def test_outcomes(shop: Project) -> None:
     result.stdout.no_fnmatch_line("*asynchronous.py*")
 
 
+def test_end_of_an_iterator(shop: Project) -> None:
+    """A `StopAsyncIteration` of a test or a fixture is its own error; a fixture that yields never is told as that."""
+    shop.write(
+        "tests/test_it.py",
+        TESTS
+        + """
+    async def nothing():
+        if False:
+            yield
+
+    @pytest.fixture
+    async def exhausted():
+        return await anext(nothing())
+
+    @pytest.fixture
+    async def yields_never():
+        if False:
+            yield
+
+    async def test_exhausts():
+        await anext(nothing())
+
+    async def test_fixture(exhausted):
+        pass
+
+    async def test_never(yields_never):
+        pass
+    """,
+    )
+    result = shop.pytest("tests/test_it.py", "-p", "no:randomly")
+    result.assert_outcomes(failed=1, errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*_ ERROR at setup of test_fixture _*",
+            "E  *StopAsyncIteration",
+            "*_ ERROR at setup of test_never _*",
+            "greenroom: the fixture yields_never did not yield a value: */tests/test_it.py:*",
+            "*_ test_exhausts _*",
+            "E  *StopAsyncIteration",
+        ]
+    )
+
+
 def test_task_that_is_left(shop: Project) -> None:
     """It is named with its test and line, and cancelled; one of a fixture of wider scope goes on."""
     shop.replace("pyproject.toml", "seed =", "task_timeout = 0\nseed =")

@@ -160,12 +160,13 @@ def test_doctor(project: Project) -> None:
     assert "No module named 'nowhere'" in project.greenroom("doctor").stdout
 
 
-def test_outside_of_a_project(tmp_path: Path) -> None:
+def test_outside_of_a_project(clean_environment: None, tmp_path: Path) -> None:
     """Outside of a project the message says what is missing, and in which folders it was sought."""
     done = subprocess.run(
         [sys.executable, "-m", "greenroom", "-C", str(tmp_path), "status"],
         capture_output=True,
         text=True,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 2

@@ -42,6 +42,7 @@ def _production(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
         [sys.executable, "-m", "greenroom", "up"],
         cwd=folder,
         env=outer | {"GREENROOM_SERVER_URL": server_url},
+        timeout=120,
         check=True,
     )
     with Production(server_url) as production:

@@ -275,7 +275,7 @@ def test_loaded(block: Block, tmp_path: Path) -> None:
             (tmp_path / name).touch()
         command = ["make", "-n", "--warn-undefined-variables", *targets]
         command += ["ENGINE=embedded", "SHARD=1/2", "PYTEST_ARGS=-x"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
 
 

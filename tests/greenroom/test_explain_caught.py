@@ -377,6 +377,35 @@ def test_lazy_loads_fail(catching: Project) -> None:
     assert result.stdout.str().count("more: docs/faq.md") == 1
 
 
+def test_another_error_with_lazy_loads_fail(catching: Project) -> None:
+    """Errors that are no lazy loads are explained as ever: those of a fixture's request, too, and only if a test fails."""
+    catching.replace("pyproject.toml", "[tool.greenroom]\n", '[tool.greenroom]\nlazy_loads = "fail"\n')
+    catching.write(
+        "tests/test_it.py",
+        """
+        import sys
+
+        import pytest
+
+        @pytest.fixture
+        def got(client):
+            return client.get("/swallowed")
+
+        def test_passes(got):
+            assert got.status_code == 500
+
+        def test_nothing_is_imported():
+            assert not [name for name in sys.modules if name.startswith("greenroom.explain")]
+
+        def test_fails(got):
+            assert got.status_code == 200
+    """,
+    )
+    result = catching.pytest("-p", "no:randomly")
+    result.assert_outcomes(failed=1, passed=2)
+    result.stdout.fnmatch_lines(["*_ test_fails _*", f"*{TITLE}*", "*caught by the application*"])
+
+
 def test_loop_of_a_caught_error(catching: Project) -> None:
     """The frames of a caught error do not reach greenroom's loop; two tasks on one session are still that, also from a thread."""
     catching.write(

@@ -107,7 +107,7 @@ def test_never_awaited(line: str, title: str, code: str, here: bool, tmp_path: P
     """The warning that Python prints names the call and the line, if it is that line which has the call."""
     (tmp_path / "main.py").write_text(FORGETS.format(line=line))
     done = subprocess.run(
-        [sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
     )
     assert "was never awaited" in done.stderr
     (explanation,) = explain_text(done.stderr)
@@ -148,8 +148,9 @@ def test_collected(setup: str, said: str, server_url: str, tmp_path: Path) -> No
     (tmp_path / "main.py").write_text(LEFT.format(setup=setup))
     url = server_url.replace("postgresql://", "postgresql+asyncpg://", 1)
     done = subprocess.run(
-        [sys.executable, "main.py", url], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "main.py", url],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
     assert said in f"\n{done.stderr}"
     titles = [explanation.title for explanation in explain_text(done.stderr)]
     assert titles == ["SAWarning: a session or connection was forgotten instead of closed"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from greenroom.config import load
 from tests.greenroom.conftest import Project
 
 
@@ -418,3 +421,29 @@ def test_asynchronous_session_without_a_driver(project: Project) -> None:
             client.post("/customers/Ada")
             assert run(async_session.scalar(text("SELECT name FROM customers"))) == "Ada"
     """)
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({}, []),
+        ({"tox.ini": "[pytest]\npythonpath = a b", "setup.cfg": "[tool:pytest]\npythonpath = c"}, ["a", "b"]),
+        (
+            {"tox.ini": "[pytest]\npythonpath = a", "pyproject.toml": 'ini_options.pythonpath = "b c"'},
+            ["b", "c"],
+        ),
+        ({"pytest.ini": "[pytest]\npythonpath = a", "pyproject.toml": 'pythonpath = ["b"]'}, ["a"]),
+        ({"pytest.toml": '[pytest]\npythonpath = ["a"]', "pytest.ini": "[pytest]\npythonpath = b"}, ["a"]),
+        ({".pytest.toml": "pythonpath = [", "pyproject.toml": 'pythonpath = ["b"]'}, ["b"]),
+    ],
+)
+def test_pythonpath(tmp_path: Path, files: dict[str, str], found: list[str]) -> None:
+    """The application is found from the folders of pytest's `pythonpath`, in whichever of its files that is, in pytest's order."""
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    table = '[tool.greenroom]\napp = "shop.main:app"\nmetadata = "shop.models:metadata"\n\n[tool.pytest]\n'
+    for name, text in {"pyproject.toml": "", **files}.items():
+        (tmp_path / name).write_text(table + text if name == "pyproject.toml" else text)
+    config = load(tmp_path, {})
+    assert config is not None
+    assert config.import_paths == [str(tmp_path / name) for name in (".", *found)]

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,10 @@ import pytest
 
 from greenroom import own_files, runtime
 from greenroom.errors import ServerError
-from tests.greenroom.conftest import Project
+from greenroom.servers.embedded import sweep
+from greenroom.servers.instance import Instance
+from tests.faults.places import FILLS
+from tests.greenroom.conftest import PROJECTS, Project, runs
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another user")
 
@@ -207,6 +211,7 @@ class TestFolders:
         other = folder.with_name("other-12345678") / "up"
         other.mkdir(parents=True)
         (other / "checkout").write_bytes(b"/nowhere/\xff\xfe")
+        shutil.copy(folder / "up/seen-in", other)
         (other.parent / "run-1").mkdir()
         (other.parent / "run-1/lock").mkdir()
         linked = folder.with_name("linked-12345678") / "up"
@@ -219,6 +224,45 @@ class TestFolders:
         assert not other.exists()
         shutil.rmtree(linked.parent)
         shutil.rmtree(other.parent)
+
+    @pytest.mark.parametrize("seen_in", [b"1:2 3:4", None], ids=["elsewhere", "unknown"])
+    def test_neighbour_in_a_container(
+        self, embedded_project: Project, runtime: Path, tmp_path: Path, seen_in: bytes | None
+    ) -> None:
+        """A checkout that is not seen from here, but where other files are seen, is not taken for deleted."""
+        away = tmp_path / "away"
+        embedded_project.root.rename(away)
+        neighbour = Project(away, embedded_project._pytester)
+        assert neighbour.greenroom("up").returncode == 0
+        (mark,) = runtime.glob("*/*/up/seen-in")
+        mark.unlink()
+        if seen_in:
+            mark.write_bytes(seen_in)
+        away.rename(embedded_project.root)
+        embedded_project.passes(PASSES)
+        assert embedded_project.greenroom("down").returncode == 0
+        assert postmaster(runtime).is_running()
+        embedded_project.root.rename(away)
+        assert neighbour.greenroom("down").returncode == 0
+        away.rename(embedded_project.root)
+        assert list(runtime.iterdir()) == []
+
+    @root
+    def test_neighbour_behind_a_mount(self, embedded_project: Project, runtime: Path, tmp_path: Path) -> None:
+        """Who has something else mounted over a checkout leaves its server running."""
+        hidden = tmp_path / "hidden"
+        neighbour = Project(shutil.copytree(PROJECTS / "shop", hidden / "shop"), embedded_project._pytester)
+        hide = ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs tmpfs "$0"; exec "$@"', str(hidden)]
+        if subprocess.run([*hide, "true"], capture_output=True, check=False).returncode:
+            pytest.skip("no mounts here")
+        assert neighbour.greenroom("up").returncode == 0
+        down = [*hide, sys.executable, "-m", "greenroom", "down"]
+        root = embedded_project.root
+        done = subprocess.run(down, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "nothing was running" in done.stderr
+        assert postmaster(runtime).is_running()
+        assert neighbour.greenroom("down").returncode == 0
 
 
 def test_folder_of_others(tmp_path: Path) -> None:
@@ -304,7 +348,7 @@ class TestServers:
             each.suspend()
         down = embedded_project.greenroom("down")
         assert down.returncode == 0, down.stderr
-        assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
+        assert not runs(server.pid)
 
     def test_programs_that_are_gone(self, embedded_project: Project, runtime: Path) -> None:
         """A server whose programs were removed since, with their venv, is stopped all the same."""
@@ -314,7 +358,7 @@ class TestServers:
         file.write_text("{}")
         down = embedded_project.greenroom("down")
         assert down.returncode == 0, down.stderr
-        assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
+        assert not runs(server.pid)
 
     @pytest.mark.parametrize(
         ("file", "cause"), [("global/pg_control", "global/pg_control"), ("PG_VERSION", "data directory")]
@@ -389,45 +433,53 @@ class TestServers:
             holder.kill()
             holder.communicate()
 
+    @pytest.mark.usefixtures("runtime")
+    def test_removed_by_two(self, tmp_path: Path) -> None:
+        """Whoever sweeps while a server's folder is removed takes nothing away from under the one who removes it."""
+        folder = runtime.kept(tmp_path, "up")
+        runtime.make(folder)
+        for number in range(3000):
+            (folder / f"{number}").touch()
+        over = threading.Event()
+
+        def sweeps() -> None:
+            while not over.is_set():
+                sweep()
+
+        sweeper = threading.Thread(target=sweeps)
+        sweeper.start()
+        try:
+            assert Instance(folder).remove()
+            assert not folder.exists()
+        finally:
+            over.set()
+            sweeper.join()
+
     @root
-    def test_full_disk(self, embedded_project: Project, runtime: Path) -> None:
+    def test_full_disk(
+        self, embedded_project: Project, runtime: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A server whose WAL finds no room ends: the run says so, and what helps; the next one is green."""
         full = runtime / "full"
         full.mkdir()
         if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=75m", "tmpfs", full], check=False).returncode:
             pytest.skip("no mounts here")
         embedded_project.write("tests/conftest.py", "")
-        before = os.environ["GREENROOM_RUNTIME_DIR"]
-        os.environ["GREENROOM_RUNTIME_DIR"] = str(full)
+        embedded_project.write("tests/test_it.py", FILLS)
         try:
-            embedded_project.write(
-                "tests/test_it.py",
-                """
-                import os
-                from sqlalchemy import text
-
-                def test_it(session):
-                    try:
-                        with open(os.environ["GREENROOM_RUNTIME_DIR"] + "/full", "wb") as file:
-                            while True:
-                                file.write(bytes(65536))
-                    except OSError:
-                        pass
-                    session.execute(text("SELECT pg_logical_emit_message(false, 'x', repeat('x', 40000000))"))
-                """,
-            )
-            assert embedded_project.greenroom("up").returncode == 0
-            result = embedded_project.pytest()
-            assert result.ret == 1
-            assert "Traceback" not in result.stderr.str()
-            result.stdout.fnmatch_lines(["*the disk with its data is full: *No space left on device*"])
-            (full / "full").unlink()
-            again = embedded_project.greenroom("up")
-            assert again.returncode == 0, again.stderr
-            embedded_project.passes(PASSES)
-            embedded_project.greenroom("down")
+            with monkeypatch.context() as patch:
+                patch.setenv("GREENROOM_RUNTIME_DIR", str(full))
+                assert embedded_project.greenroom("up").returncode == 0
+                result = embedded_project.pytest()
+                assert result.ret == 1
+                assert "Traceback" not in result.stderr.str()
+                result.stdout.fnmatch_lines(["*the disk with its data is full: *No space left on device*"])
+                (full / "full").unlink()
+                again = embedded_project.greenroom("up")
+                assert again.returncode == 0, again.stderr
+                embedded_project.passes(PASSES)
+                embedded_project.greenroom("down")
         finally:
-            os.environ["GREENROOM_RUNTIME_DIR"] = before
             subprocess.run(["umount", "--lazy", full], check=True)
 
     @root

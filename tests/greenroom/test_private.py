@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
+import threading
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -67,6 +70,28 @@ def test_front() -> None:
     assert sqlalchemy.has_front(asynchronous.sync_session)
     assert not sqlalchemy.has_front(session)
     assert {session, asynchronous.sync_session} <= set(sqlalchemy.sessions())
+
+
+def test_sessions_while_others_are_made() -> None:
+    """The sessions are listed while another thread makes some, as an application does that works in the background."""
+    over = threading.Event()
+
+    def make() -> None:
+        kept: deque[Session] = deque(maxlen=200)
+        while not over.is_set():
+            kept.append(Session())
+
+    interval = sys.getswitchinterval()
+    thread = threading.Thread(target=make)
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        for _attempt in range(500):
+            sqlalchemy.sessions()
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(interval)
 
 
 def test_greenlet(project: Project) -> None:

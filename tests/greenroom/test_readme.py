@@ -34,7 +34,7 @@ def test_example(tmp_path: Path, clean_environment: None) -> None:
             ROOT,
         ]
         command += ["-p", "no:randomly", "-p", "no:cacheprovider", *order]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=300)
         assert done.returncode == 0, done.stdout
         assert "2 passed" in done.stdout
 
@@ -75,7 +75,9 @@ def test_two_commands_in_a_fresh_clone(
             (clone / path).chmod((ROOT / path).stat().st_mode)
     said = ""
     for command in [*commands, "make test-down"]:
-        done = subprocess.run(command, shell=True, cwd=clone, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, shell=True, cwd=clone, capture_output=True, text=True, check=False, timeout=1200
+        )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         said += done.stdout + done.stderr
     promised = re.findall(r"^((?:bootstrap|greenroom): [a-z ]+|Required.*)", README, re.MULTILINE)

@@ -57,6 +57,17 @@ class TestServer:
             connection.execute("SELECT 1")
         connection.close()
 
+    def test_no_address(self, project: Project, server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A stack's server that answers on its socket, but listens on no address, is not waited for without an end."""
+        with connect(make_url(server_url)) as connection:
+            row = connection.execute("SHOW listen_addresses").fetchone()
+        if row != ("",):
+            pytest.skip("this server listens")
+        monkeypatch.setenv("GREENROOM_SERVER_WAIT", "0.5")
+        up = project.greenroom("up")
+        assert up.returncode == 2
+        assert "listens on no address after 0.5 s" in up.stderr
+
     def test_in_time(self, server_url: str) -> None:
         """A statement that answers in time is left alone, and so are the later ones."""
         with connect(make_url(server_url), answer=1) as connection:
@@ -215,8 +226,10 @@ class TestProcesses:
         parent = subprocess.Popen([sys.executable, "-m", "greenroom", *words], cwd=project.root)
         try:
             child = _child(parent.pid, "sleep" if command == "exec" else "pytest")
+            end = time.monotonic() + 60
             while command == "ci" and not (project.root / "began").exists():
                 assert parent.poll() is None
+                assert time.monotonic() < end, "its test does not begin"
                 time.sleep(0.05)  # until its test runs: an interrupt in the middle of an import can get lost
             child.suspend()
             parent.terminate()

@@ -1,0 +1,157 @@
+"""The command `convert`: asynchronous tests become synchronous ones."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from greenroom.cli.call import Call, examples
+from greenroom.config import find
+from greenroom.errors import ConfigError, GreenroomError
+from greenroom.output import Console
+
+if TYPE_CHECKING:
+    from greenroom.convert.converting import Conversion
+
+_INSTALL: Final = "pip install 'greenroom[convert]'"
+
+_FOLDERS: Final = ("tests", "test")
+
+
+@click.command(
+    epilog=examples(
+        "greenroom convert --diff",
+        "greenroom convert tests/api",
+        "greenroom convert tests/test_users.py::test_create",
+        "greenroom convert --check",
+    )
+)
+@click.argument("paths", nargs=-1, metavar="[PATH | FILE::TEST]...")
+@click.option("--diff", "as_diff", is_flag=True, help="Write nothing; print what would change, as a diff.")
+@click.option(
+    "--check", is_flag=True, help="Write nothing; the exit code is 1 if something would be converted."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@click.pass_obj
+def convert(call: Call, paths: tuple[str, ...], as_diff: bool, check: bool, as_json: bool) -> int:
+    """Convert asynchronous tests, fixtures and helpers to synchronous ones: files, folders, or single tests.
+
+    Without a PATH it converts the folder tests. What cannot be converted surely stays as it is, and is listed with its
+    line and the reason; greenroom runs it with async_tests = true. Tests, assertions, raises and marks are counted
+    before and after: a file that would lose one of them is not written. A second call changes nothing.
+
+    The exit code is 1 if a file could not be read, or, with --check, if something would be converted.
+    """
+    try:
+        from greenroom.convert.converting import convert as conversion
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "libcst":
+            raise
+        raise GreenroomError(
+            "greenroom convert needs LibCST, which is not installed.", hint=_INSTALL
+        ) from None
+    start = call.start.resolve()
+    root, app, runs_async = _project(start)
+    targets, only = _targets(paths, start)
+    call.console.say(f"reading {', '.join(_shown(each, start) for each in targets)} …")
+    found = conversion(root, targets, app=app, only=only)
+    writes = not (as_diff or check)
+    if writes:
+        for path, (_before, after) in found.files.items():
+            path.write_bytes(after)
+    if as_json:
+        print(json.dumps(_as_json(found, root), indent=2))
+    elif as_diff:
+        for path, (before, after) in found.files.items():
+            name = _shown(path, root)
+            old, new = (each.decode(errors="replace").splitlines() for each in (before, after))
+            print("\n".join(difflib.unified_diff(old, new, name, name, lineterm="")))
+    if not as_json:
+        _tell(found, root, call.console, writes=writes, runs_async=runs_async)
+    return int(bool(found.broken) or (check and bool(found.files)))
+
+
+def _project(start: Path) -> tuple[Path, str, bool]:
+    """The project's folder, its application, and whether greenroom runs asynchronous tests there."""
+    try:
+        config = find(start)
+    except ConfigError:
+        root = next((each for each in (start, *start.parents) if (each / "pyproject.toml").is_file()), start)
+        return root, "", False
+    return config.root, config.app, config.async_tests
+
+
+def _targets(paths: tuple[str, ...], start: Path) -> tuple[list[Path], frozenset[str]]:
+    """The files and folders to convert, and the tests if only some are."""
+    if not paths:
+        found = next((start / each for each in _FOLDERS if (start / each).is_dir()), None)
+        if found is None:
+            raise GreenroomError(
+                f"There is no folder {' or '.join(_FOLDERS)} in {start}.",
+                hint="name it: greenroom convert FOLDER",
+            )
+        return [found], frozenset()
+    targets, only = [], set()
+    for each in paths:
+        name, _, test = each.partition("::")
+        targets.append((start / name).resolve())
+        if test:
+            only.add(test.partition("[")[0])
+    if only and any("::" not in each for each in paths):
+        raise GreenroomError("Name either tests or whole files and folders, not both.")
+    return targets, frozenset(only)
+
+
+def _tell(found: Conversion, root: Path, console: Console, *, writes: bool, runs_async: bool) -> None:
+    """Say what has become of the suite."""
+    word = "converted" if writes else "would be converted"
+    for path in found.files:
+        console.say(f"{word}: {_shown(path, root)}")
+    for path, reason in found.broken.items():
+        console.error(f"{_shown(path, root)} stays as it is: {reason}")
+    for each in found.stays:
+        place = f"{_shown(each.function.module.path, root)}:{each.line}"
+        console.say(f"stays asynchronous: {place}: {each.function.title}: {each.reason}")
+    for note in found.notes:
+        console.say(f"note: {note}")
+    if not found.files:
+        console.say("nothing to convert")
+        return
+    others = found.functions - found.tests
+    console.say(
+        f"{found.tests} tests and {others} fixtures and helpers are synchronous {'now' if writes else 'then'}; "
+        f"before: {found.before}; after: {found.after}"
+    )
+    if found.stays and not runs_async:
+        console.say("note: what stays asynchronous needs async_tests = true in [tool.greenroom]")
+
+
+def _as_json(found: Conversion, root: Path) -> dict[str, object]:
+    return {
+        "files": [_shown(path, root) for path in found.files],
+        "tests": found.tests,
+        "functions": found.functions,
+        "before": found.before.as_json(),
+        "after": found.after.as_json(),
+        "stays": [
+            {
+                "file": _shown(each.function.module.path, root),
+                "line": each.line,
+                "name": each.function.title,
+                "reason": each.reason,
+            }
+            for each in found.stays
+        ],
+        "notes": found.notes,
+        "broken": {_shown(path, root): reason for path, reason in found.broken.items()},
+    }
+
+
+def _shown(path: Path, root: Path) -> str:
+    """A path as somebody in the folder would type it."""
+    return os.path.relpath(path, root) if path.is_relative_to(root) else str(path)

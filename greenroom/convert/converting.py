@@ -1,0 +1,121 @@
+"""A conversion, from the files to what they become. Nothing is written."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import libcst as cst
+
+from greenroom.convert import counts
+from greenroom.convert.counts import NOTHING, Counts
+from greenroom.convert.imports import imported
+from greenroom.convert.modules import Module
+from greenroom.convert.plan import Plan, Stays
+from greenroom.convert.rewrite import Rewriter
+from greenroom.convert.sessions import Factories
+from greenroom.convert.suite import Suite
+from greenroom.convert.tidy import tidied
+from greenroom.convert.values import Values
+
+
+@dataclass
+class Conversion:
+    """What a conversion would do.
+
+    Attributes:
+        files: The files that change: what is in each now, and what would be.
+        stays: What stays asynchronous.
+        notes: What a reader should know.
+        before: What the suite tests now.
+        after: What it would test.
+        broken: The files that stay as they are because they cannot be read, or because something would be lost, with why.
+        tests: How many tests become synchronous.
+        functions: How many functions do, tests included.
+    """
+
+    files: dict[Path, tuple[bytes, bytes]] = field(default_factory=dict)
+    stays: list[Stays] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    before: Counts = NOTHING
+    after: Counts = NOTHING
+    broken: dict[Path, str] = field(default_factory=dict)
+    tests: int = 0
+    functions: int = 0
+
+
+def convert(
+    root: Path, targets: list[Path], *, app: str = "", only: frozenset[str] = frozenset()
+) -> Conversion:
+    """Convert tests.
+
+    Args:
+        root: The project's folder.
+        targets: The files and folders.
+        app: The application that greenroom is configured for, `module:name`.
+        only: The names of the tests to convert, `test_it` or `TestIt::test_it`; all if there are none.
+
+    Raises:
+        GreenroomError: There is no such file.
+    """
+    suite = Suite(root, targets)
+    values = Values(suite, Factories(root))
+    plan = Plan(suite, values, only=only)
+    test_client = "fastapi.testclient" if find_spec("fastapi") is not None else "starlette.testclient"
+    own = {each.stem for folder in (root, root / "src") if folder.is_dir() for each in folder.iterdir()}
+    result = Conversion(stays=plan.stays, notes=list(dict.fromkeys(plan.notes)), broken=dict(suite.broken))
+    for module in suite.targets:
+        before = counts.count(module)
+        result.before += before
+        rewriter = Rewriter(module, plan, values, app.replace(":", "."), test_client)
+        shared = {
+            name.rpartition(".")[2]
+            for other in suite.modules
+            for name in other.names.values()
+            if other is not module and suite.module(name.rpartition(".")[0]) is module
+        }
+        tree = module.tree.visit(rewriter)
+        if not tree.deep_equals(module.tree):
+            tree = imported(tidied(tree, module, plan), module, rewriter.added, shared=shared, own=own)
+        text = tree.bytes
+        if text == module.source:
+            result.after += before
+            continue
+        after, lost = _counted(text, module, before)
+        if lost:
+            result.broken[module.path] = (
+                f"it would lose something: {lost}. This is a fault of greenroom's; please report it"
+            )
+            result.after += before
+            continue
+        result.after += after
+        result.files[module.path] = module.source, text
+    done = [each for each in plan.synchronous if each.module.path in result.files]
+    result.functions = len(done)
+    result.tests = sum(each.role == "test" for each in done)
+    return result
+
+
+def _compiles(text: bytes) -> bool:
+    """Whether this Python can compile it: the suite may be for a newer one."""
+    try:
+        compile(text, "suite", "exec", dont_inherit=True)
+    except SyntaxError:
+        return False
+    return True
+
+
+def _counted(text: bytes, module: Module, before: Counts) -> tuple[Counts, str]:
+    """What a new text tests, and what it would lose."""
+    try:
+        if _compiles(module.source):
+            compile(text, str(module.path), "exec", dont_inherit=True)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / module.path.name
+            path.write_bytes(text)
+            after = counts.count(Module(path, module.dotted, target=True))
+    except (SyntaxError, cst.ParserSyntaxError) as error:
+        return NOTHING, f"it would not be Python: {error}"
+    return after, before.lost(after)

@@ -1,0 +1,104 @@
+"""What a module tests, counted: the same before and after."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import libcst as cst
+
+from greenroom.convert.marks import is_mark
+from greenroom.convert.modules import Function, Module
+from greenroom.convert.nodes import called, dotted_of
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was counted.
+
+    Attributes:
+        tests: The tests, by title.
+        assertions: The assertions, those of tests and helpers and mocks.
+        raises: The blocks and calls of `pytest.raises` and `pytest.warns`.
+        marks: The marks and parameters of tests, other than those of asynchronous ones.
+    """
+
+    tests: Counter[str]
+    assertions: int
+    raises: int
+    marks: Counter[str]
+
+    def __add__(self, other: Counts) -> Counts:
+        """Both."""
+        return Counts(
+            self.tests + other.tests,
+            self.assertions + other.assertions,
+            self.raises + other.raises,
+            self.marks + other.marks,
+        )
+
+    def lost(self, after: Counts) -> str:
+        """What is not the same afterwards, in words; empty if everything is."""
+        if self.tests != after.tests:
+            return f"the tests {', '.join(sorted((self.tests - after.tests) + (after.tests - self.tests)))}"
+        if self.assertions != after.assertions:
+            return f"{self.assertions} assertions, then {after.assertions}"
+        if self.raises != after.raises:
+            return f"{self.raises} blocks of pytest.raises or pytest.warns, then {after.raises}"
+        if self.marks != after.marks:
+            return f"the marks {', '.join(sorted((self.marks - after.marks) + (after.marks - self.marks)))}"
+        return ""
+
+    def as_json(self) -> dict[str, int]:
+        """The numbers, by name."""
+        return {
+            "tests": self.tests.total(), "assertions": self.assertions, "raises": self.raises, "marks": self.marks.total()
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        """`12 tests, 40 assertions, 3 raises, 2 marks`."""
+        return f"{self.tests.total()} tests, {self.assertions} assertions, {self.raises} raises, {self.marks.total()} marks"
+
+
+NOTHING = Counts(Counter(), 0, 0, Counter())
+
+
+def count(module: Module) -> Counts:
+    """Count what a module tests."""
+    visitor = _Counting(module)
+    module.tree.visit(visitor)
+    tests = Counter(each.title for each in module.functions if each.role == "test" and not _is_hidden(each))
+    return Counts(tests, visitor.assertions, visitor.raises, visitor.marks)
+
+
+def _is_hidden(function: Function) -> bool:
+    return function.outer is not None
+
+
+class _Counting(cst.CSTVisitor):
+    def __init__(self, module: Module) -> None:
+        super().__init__()
+        self._module = module
+        self.assertions = 0
+        self.raises = 0
+        self.marks: Counter[str] = Counter()
+
+    def visit_Assert(self, node: cst.Assert) -> None:
+        self.assertions += 1
+
+    def visit_Call(self, node: cst.Call) -> None:
+        name = dotted_of(node.func).rpartition(".")[2]
+        if isinstance(node.func, cst.Attribute):
+            name = node.func.attr.value
+        self.assertions += name.startswith("assert")
+        self.raises += self._module.qualified(node.func) in (
+            "pytest.raises",
+            "pytest.warns",
+            "pytest.fail",
+            "pytest.skip",
+        )
+
+    def visit_Decorator(self, node: cst.Decorator) -> None:
+        name = self._module.qualified(called(node.decorator))
+        if name.startswith("pytest.mark.") and not is_mark(node.decorator, self._module):
+            self.marks[name] += 1

@@ -1,0 +1,201 @@
+"""What has to stay on the loop in a test that becomes synchronous: tasks, `gather`, timeouts, task groups.
+
+Such an expression, or such statements from the first one to the last that uses what they have begun, become a local coroutine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import libcst as cst
+
+from greenroom.convert.modules import Function
+from greenroom.convert.nodes import bound_by, own, used_by
+
+_NEEDS_LOOP: Final = {
+    f"asyncio.{name}"
+    for name in (
+        "create_task", "ensure_future", "gather", "shield", "wait", "as_completed", "get_running_loop", "get_event_loop",
+        "current_task", "all_tasks", "timeout", "timeout_at", "TaskGroup", "Future",
+    )
+} | {f"anyio.{name}" for name in ("create_task_group", "fail_after", "move_on_after", "CancelScope", "current_time")}  # fmt: skip
+
+_OF_LOOPS: Final = {"create_task", "run_in_executor", "call_soon", "call_later", "call_at", "create_future"}
+
+
+@dataclass
+class Region:
+    """Statements of one block that become a local coroutine.
+
+    Attributes:
+        statements: They.
+        returned: Names that they bind and that are used after them.
+        outer: Names that they bind and that were bound before.
+    """
+
+    statements: list[cst.BaseStatement]
+    returned: list[str] = field(default_factory=list)
+    outer: list[str] = field(default_factory=list)
+
+
+class Regions:
+    """The regions of one function.
+
+    Attributes:
+        awaits: Awaited expressions that need a running loop, on their own.
+        ranges: Statements that do, by the first one.
+        reason: Why the function cannot become synchronous; empty if it can.
+
+    Args:
+        function: The function.
+    """
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+        self._module = function.module
+        self.awaits: list[cst.Await] = []
+        self.ranges: dict[cst.CSTNode, Region] = {}
+        self.reason = ""
+        self._covered: set[cst.CSTNode] = set()
+        body = function.node.body
+        if isinstance(body, cst.IndentedBlock):
+            self._block(list(body.body), bound=set(function.parameters))
+        for each in own(function.node):
+            if isinstance(each, cst.Await) and not self.covers(each) and self._looped(each.expression):
+                self._expression(each)
+
+    def covers(self, node: cst.CSTNode) -> bool:
+        """Whether a node is within one of the regions."""
+        return node in self._covered or any(each in self._covered for each in self._module.above(node))
+
+    def _expression(self, node: cst.Await) -> None:
+        statement = next((each for each in self._module.above(node) if isinstance(each, STATEMENTS)), None)
+        if statement is None or any(
+            isinstance(each, cst.Lambda | cst.While) for each in self._within(node, statement)
+        ):
+            self.reason = "it awaits what needs a running loop, where no local coroutine can stand before it"
+            return
+        comprehension = next(
+            (each for each in self._within(node, statement) if isinstance(each, _COMPREHENSIONS)), None
+        )
+        if comprehension is not None:
+            self.reason = "it awaits what needs a running loop within a comprehension"
+            return
+        self.awaits.append(node)
+        self._covered.add(node)
+
+    def _within(self, node: cst.CSTNode, statement: cst.CSTNode) -> Iterator[cst.CSTNode]:
+        for each in self._module.above(node):
+            yield each
+            if each is statement:
+                return
+
+    def _block(self, statements: Sequence[cst.BaseStatement], bound: set[str]) -> None:
+        """Find the ranges of a block."""
+        index = 0
+        while index < len(statements):
+            statement = statements[index]
+            if not self._begins(statement):
+                bound = bound | bound_by(statement)
+                index += 1
+                continue
+            blocks = self._inner(statement)
+            begun = bound_by(statement)
+            after = used_by(*statements[index + 1 :])
+            if blocks is not None and not begun & after:
+                for each in blocks:
+                    self._block(each, bound | begun)
+                bound = bound | begun
+                index += 1
+                continue
+            last = index
+            while used := [n for n in range(last + 1, len(statements)) if begun & used_by(statements[n])]:
+                last = used[-1]
+                begun = set().union(
+                    *(bound_by(each) for each in statements[index : last + 1] if self._begins(each))
+                )
+                if not any(begun & used_by(statements[n]) for n in range(last + 1, len(statements))):
+                    break
+            self._range(list(statements[index : last + 1]), bound, statements[last + 1 :])
+            bound = bound.union(*(bound_by(each) for each in statements[index : last + 1]))
+            index = last + 1
+
+    def _range(
+        self, statements: list[cst.BaseStatement], bound: set[str], rest: Sequence[cst.BaseStatement]
+    ) -> None:
+        for each in statements:
+            for node in [each, *own(each)]:
+                if isinstance(node, cst.Yield | cst.Return | cst.Global | cst.Nonlocal) or (
+                    isinstance(node, cst.Break | cst.Continue) and not self._loops_within(node, each)
+                ):
+                    self.reason = (
+                        f"it begins tasks, and leaves their statements with {type(node).__name__.lower()}"
+                    )
+                    return
+        names = set().union(*(bound_by(each) for each in statements))
+        region = Region(
+            list(statements),
+            returned=sorted((names - bound) & used_by(*rest)),
+            outer=sorted(names & bound),
+        )
+        self.ranges[statements[0]] = region
+        self._covered.update(statements)
+
+    def _loops_within(self, node: cst.CSTNode, statement: cst.CSTNode) -> bool:
+        return any(isinstance(each, cst.For | cst.While) for each in self._within(node, statement))
+
+    def _begins(self, statement: cst.BaseStatement) -> bool:
+        """Whether a statement calls what needs a running loop, other than within something that is awaited."""
+        if isinstance(statement, cst.FunctionDef | cst.ClassDef):
+            return False
+        return any(
+            isinstance(each, cst.Call) and self._needs(each) and not self._is_awaited(each, statement)
+            for each in [statement, *own(statement)]
+        )
+
+    def _is_awaited(self, call: cst.CSTNode, statement: cst.CSTNode) -> bool:
+        return any(isinstance(each, cst.Await) for each in self._within(call, statement))
+
+    def _inner(self, statement: cst.BaseStatement) -> list[list[cst.BaseStatement]] | None:
+        """The blocks of a compound statement, if what needs a loop is in these only."""
+        if not isinstance(statement, cst.With | cst.If | cst.For | cst.Try | cst.While):
+            return None
+        blocks = [each for each in own(statement) if isinstance(each, cst.IndentedBlock)]
+        direct = [each for each in blocks if self._owner(each, statement)]
+        inside = {node for block in direct for node in own(block)}
+        for each in own(statement):
+            if isinstance(each, cst.Call) and self._needs(each) and each not in inside:
+                return None
+        return [list(each.body) for each in direct]
+
+    def _owner(self, block: cst.IndentedBlock, statement: cst.CSTNode) -> bool:
+        """Whether a block is one of a statement's own, and not one of a statement within it."""
+        for each in self._module.above(block):
+            if each is statement:
+                return True
+            if isinstance(each, cst.IndentedBlock | cst.FunctionDef):
+                return False
+        return False
+
+    def _looped(self, expression: cst.CSTNode) -> bool:
+        return any(
+            isinstance(each, cst.Call) and self._needs(each) for each in [expression, *own(expression)]
+        )
+
+    def _needs(self, call: cst.Call) -> bool:
+        if self._module.qualified(call.func) in _NEEDS_LOOP:
+            return True
+        return (
+            isinstance(call.func, cst.Attribute)
+            and call.func.attr.value in _OF_LOOPS
+            and isinstance(call.func.value, cst.Name)
+            and call.func.value.value in ("loop", "event_loop", "tg", "group", "task_group")
+        )
+
+
+STATEMENTS: Final = (cst.SimpleStatementLine, cst.If, cst.For, cst.While, cst.With, cst.Try)
+"""What a local coroutine can stand before."""
+
+_COMPREHENSIONS: Final = (cst.ListComp, cst.SetComp, cst.DictComp, cst.GeneratorExp)

@@ -1,0 +1,137 @@
+"""The signature of a function that becomes synchronous: its parameters, its decorators and what it says that it returns."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import libcst as cst
+
+from greenroom.convert.marks import is_mark
+from greenroom.convert.modules import Function, Module
+from greenroom.convert.nodes import called
+
+TYPES: Final = {"run": "Run", "make_client": "MakeClient"}
+"""The types of greenroom's fixtures in `greenroom.typing`."""
+
+_GENERATORS: Final = {"AsyncGenerator": "Generator", "AsyncIterator": "Iterator", "AsyncIterable": "Iterable"}
+
+
+def with_parameters(
+    node: cst.FunctionDef, function: Function, needs: set[str], annotations: dict[str, cst.BaseExpression]
+) -> cst.FunctionDef:
+    """A function with greenroom's fixtures among its parameters, and with other annotations.
+
+    Args:
+        node: The function.
+        function: The same, as it was.
+        needs: The names of the fixtures.
+        annotations: The annotations of its parameters, by name.
+    """
+    params = node.params
+    changed = {
+        kind: [
+            each.with_changes(
+                annotation=each.annotation.with_changes(annotation=annotations[each.name.value])
+            )
+            if each.annotation is not None
+            else each
+            for each in getattr(params, kind)
+        ]
+        for kind in ("posonly_params", "params", "kwonly_params")
+    }
+    added = [
+        cst.Param(cst.Name(name), annotation=_annotation(name) if function.is_annotated else None)
+        for name in sorted(needs - {*function.parameters})
+    ]
+    if not added:
+        return node.with_changes(params=params.with_changes(**changed))
+    own = changed["params"]
+    if function.role == "helper":
+        position = 1 if function.owner is not None and own else 0
+    else:
+        position = next((number for number, each in enumerate(own) if each.default is not None), len(own))
+    comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+    if len(own) > 1 and isinstance(own[0].comma, cst.Comma):
+        comma = own[0].comma
+    elif (
+        own
+        and isinstance(own[0].comma, cst.Comma)
+        and isinstance(node.whitespace_before_params, cst.ParenthesizedWhitespace)
+    ):
+        comma = cst.Comma(whitespace_after=node.whitespace_before_params)
+    if position == len(own) and own:
+        last = own[-1]
+        own[-1] = last.with_changes(comma=comma, whitespace_after_param=cst.SimpleWhitespace(""))
+        added = [each.with_changes(comma=comma) for each in added]
+        added[-1] = added[-1].with_changes(
+            comma=last.comma, whitespace_after_param=last.whitespace_after_param
+        )
+    elif own:
+        added = [each.with_changes(comma=comma) for each in added]
+    changed["params"] = [*own[:position], *added, *own[position:]]
+    return node.with_changes(params=params.with_changes(**changed))
+
+
+def decorated(node: cst.FunctionDef, function: Function, *, narrowed: bool) -> cst.FunctionDef:
+    """A function without the marks of an asynchronous one, and with pytest's own fixture decorator.
+
+    Args:
+        node: The function.
+        function: The same, as it was.
+        narrowed: Its scope is the test's.
+    """
+    decorators = []
+    for original, each in zip(function.node.decorators, node.decorators, strict=True):
+        if is_mark(original.decorator, function.module):
+            continue
+        if original is function.fixture:
+            each = each.with_changes(decorator=_fixture(each.decorator, function, narrowed=narrowed))
+        decorators.append(each)
+    if len(decorators) == len(node.decorators):
+        return node.with_changes(decorators=decorators)
+    # The blank lines before the first decorator stay before the function.
+    leading = [*node.leading_lines]
+    if not decorators:
+        return node.with_changes(decorators=[], leading_lines=leading, lines_after_decorators=())
+    return node.with_changes(decorators=decorators)
+
+
+def _fixture(decorator: cst.BaseExpression, function: Function, *, narrowed: bool) -> cst.BaseExpression:
+    of_pytest = function.module.qualified(called(decorator)).startswith("pytest_asyncio.")
+    name = cst.Attribute(cst.Name("pytest"), cst.Name("fixture")) if of_pytest else called(decorator)
+    if not isinstance(decorator, cst.Call):
+        return name
+    dropped = {"loop_scope"} | ({"scope"} if narrowed else set())
+    args = [each for each in decorator.args if each.keyword is None or each.keyword.value not in dropped]
+    if len(args) < len(decorator.args):
+        if not args:
+            return name
+        args[-1] = args[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
+    return decorator.with_changes(func=name, args=args)
+
+
+def generator(
+    annotation: cst.BaseExpression, module: Module
+) -> tuple[cst.BaseExpression, set[tuple[str, str]]]:
+    """What a synchronous generator says that it returns, and what that needs to import."""
+    head = annotation.value if isinstance(annotation, cst.Subscript) else annotation
+    qualified = module.qualified(head)
+    place, _, name = qualified.rpartition(".")
+    if name not in _GENERATORS or place not in ("typing", "collections.abc"):
+        return annotation, set()
+    found: cst.BaseExpression = cst.Name(_GENERATORS[name])
+    added = {(place, _GENERATORS[name])}
+    if isinstance(head, cst.Attribute):
+        found, added = head.with_changes(attr=found), set()
+    if not isinstance(annotation, cst.Subscript):
+        return found, added
+    elements = list(annotation.slice)
+    if name == "AsyncGenerator" and len(elements) == 2:
+        comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+        elements[-1] = elements[-1].with_changes(comma=comma)
+        elements.append(cst.SubscriptElement(cst.Index(cst.Name("None"))))
+    return annotation.with_changes(value=found, slice=elements), added
+
+
+def _annotation(name: str) -> cst.Annotation:
+    return cst.Annotation(cst.Name(TYPES.get(name, "Engine")))

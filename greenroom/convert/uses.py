@@ -1,0 +1,126 @@
+"""Where a client or a session is used: whether a synchronous one could be used there as well."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import libcst as cst
+
+from greenroom.convert.kinds import KINDS, Kind
+from greenroom.convert.modules import Function, Module
+from greenroom.convert.nodes import dotted_of
+from greenroom.convert.suite import Suite
+from greenroom.convert.values import Value, Values
+
+GATHER: Final = "asyncio.gather"
+
+_HARMLESS: Final = (cst.Comparison, cst.ComparisonTarget, cst.BooleanOperation, cst.UnaryOperation, cst.Expr)
+
+
+class Uses:
+    """Judges the uses of values.
+
+    Args:
+        suite: The suite.
+        values: Its values.
+    """
+
+    def __init__(self, suite: Suite, values: Values) -> None:
+        self._suite = suite
+        self._values = values
+
+    def reason(self, value: Value, function: Function, name: cst.Name) -> str:
+        """Why a value cannot be synchronous where it is named; empty if it can."""
+        module = function.module
+        parent = module.parent(name)
+        (kind,) = (KINDS[each] for each in value.kinds)
+        match parent:
+            case cst.Attribute() if parent.value is name:
+                return self._attribute(kind, parent, module)
+            case (
+                cst.FunctionDef()
+                | cst.Attribute()
+                | cst.Param()
+                | cst.AssignTarget()
+                | cst.AsName()
+                | cst.NameItem()
+                | cst.Nonlocal()
+            ):
+                return ""
+            case cst.Assign() if not all(isinstance(each.target, cst.Name) for each in parent.targets):
+                return f"the {kind.name} is put into something else"
+            case cst.AnnAssign() | cst.Assign() | cst.WithItem() | cst.Return() | cst.Await():
+                return ""
+            case cst.Yield():
+                return (
+                    ""
+                    if function.fixture is not None
+                    else f"the {kind.name} is handed to whoever calls {function.name}"
+                )
+            case cst.Arg():
+                return self._argument(kind, name, parent, function)
+            case _ if isinstance(parent, _HARMLESS):
+                return ""
+            case cst.Lambda():
+                return f"the {kind.name} is handed to the application"
+        return f"the {kind.name} is put into something else"
+
+    def _attribute(self, kind: Kind, attribute: cst.Attribute, module: Module) -> str:
+        method = attribute.attr.value
+        call = module.parent(attribute)
+        if method not in kind.asynchronous:
+            return ""
+        if not isinstance(call, cst.Call) or call.func is not attribute or method in kind.forbidden:
+            return f"{kind.name}.{method} is used in a way that a synchronous {kind.name} does not know"
+        around = module.parent(call)
+        if method in kind.awaited and (isinstance(around, cst.Await) or gathers(call, module) is not None):
+            return ""
+        if method in kind.entered and isinstance(around, cst.WithItem):
+            return ""
+        if method in kind.iterated and (
+            (isinstance(around, cst.For | cst.CompFor) and around.iter is call)
+            or (isinstance(around, cst.Await) and isinstance(module.parent(around), cst.For | cst.CompFor))
+        ):
+            return ""
+        return f"{kind.name}.{method}(…) is not awaited where it is called"
+
+    def _argument(self, kind: Kind, name: cst.Name, argument: cst.Arg, function: Function) -> str:
+        module = function.module
+        call = module.parent(argument)
+        if argument.keyword is name:
+            return ""
+        assert isinstance(call, cst.Call)
+        if dotted_of(call.func) == "getattr" and len(call.args) == 2 and call.args[0] is argument:
+            outer = module.parent(call)
+            if (
+                isinstance(outer, cst.Call)
+                and outer.func is call
+                and isinstance(module.parent(outer), cst.Await)
+            ):
+                return ""
+        if self._values.hand_over(name, call, argument, function):
+            return ""
+        shown = dotted_of(call.func) or "something else"
+        return f"the {kind.name} is handed to {shown}()"
+
+
+def gathers(call: cst.Call, module: Module) -> cst.Call | None:
+    """The `asyncio.gather(…)` that a call is an element of, alone or in a comprehension, if its results are simply awaited."""
+    around = module.parent(call)
+    if isinstance(around, cst.ListComp | cst.GeneratorExp) and around.elt is call:
+        around = module.parent(around)
+        if not isinstance(around, cst.Arg) or around.star != "*":
+            return None
+    if not isinstance(around, cst.Arg) or around.keyword is not None:
+        return None
+    found = module.parent(around)
+    if (
+        not isinstance(found, cst.Call)
+        or module.qualified(found.func) != GATHER
+        or any(each.keyword for each in found.args)
+    ):
+        return None
+    awaits = module.parent(found)
+    statement = module.parent(awaits)
+    simple = isinstance(statement, cst.Assign | cst.Expr | cst.Return | cst.AnnAssign)
+    return found if isinstance(awaits, cst.Await) and simple else None
