@@ -66,20 +66,13 @@ def convert(
     test_client = "fastapi.testclient" if find_spec("fastapi") is not None else "starlette.testclient"
     own = {each.stem for folder in (root, root / "src") if folder.is_dir() for each in folder.iterdir()}
     result = Conversion(stays=plan.stays, notes=list(dict.fromkeys(plan.notes)), broken=dict(suite.broken))
+    shared = _shared(suite)
     for module in suite.targets:
         before = counts.count(module)
         result.before += before
         rewriter = Rewriter(module, plan, values, app.replace(":", "."), test_client)
-        shared = {
-            name.rpartition(".")[2]
-            for other in suite.modules
-            for name in other.names.values()
-            if other is not module and suite.module(name.rpartition(".")[0]) is module
-        }
-        tree = module.tree.visit(rewriter)
-        if not tree.deep_equals(module.tree):
-            tree = imported(tidied(tree, module, plan), module, rewriter.added, shared=shared, own=own)
-        text = tree.bytes
+        tree = tidied(module.tree.visit(rewriter), module, plan)
+        text = imported(tree, module, rewriter.added, shared=shared[module], own=own).bytes
         if text == module.source:
             result.after += before
             continue
@@ -96,6 +89,17 @@ def convert(
     result.functions = len(done)
     result.tests = sum(each.role == "test" for each in done)
     return result
+
+
+def _shared(suite: Suite) -> dict[Module, set[str]]:
+    """For each module, the names that others import from it."""
+    found: dict[Module, set[str]] = {module: set() for module in suite.modules}
+    for module in suite.modules:
+        for qualified in module.names.values():
+            place, _, name = qualified.rpartition(".")
+            if (imports := suite.module(place)) is not None and imports is not module:
+                found[imports].add(name)
+    return found
 
 
 def _compiles(text: bytes) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import libcst as cst
 
 from greenroom.convert.marks import is_mark
-from greenroom.convert.modules import Function, Module
+from greenroom.convert.modules import Module
 from greenroom.convert.nodes import called, dotted_of
 
 
@@ -65,40 +66,22 @@ NOTHING = Counts(Counter(), 0, 0, Counter())
 
 def count(module: Module) -> Counts:
     """Count what a module tests."""
-    visitor = _Counting(module)
-    module.tree.visit(visitor)
-    tests = Counter(each.title for each in module.functions if each.role == "test" and not _is_hidden(each))
-    return Counts(tests, visitor.assertions, visitor.raises, visitor.marks)
+    tests = Counter(each.title for each in module.functions if each.role == "test" and each.outer is None)
+    counts = Counts(tests, 0, 0, Counter())
+    assertions = raises = 0
+    for node in module.nodes:
+        match node:
+            case cst.Assert():
+                assertions += 1
+            case cst.Call():
+                name = node.func.attr.value if isinstance(node.func, cst.Attribute) else dotted_of(node.func)
+                assertions += name.startswith("assert")
+                raises += module.qualified(node.func) in _ENDS
+            case cst.Decorator():
+                mark = module.qualified(called(node.decorator))
+                if mark.startswith("pytest.mark.") and not is_mark(node.decorator, module):
+                    counts.marks[mark] += 1
+    return replace(counts, assertions=assertions, raises=raises)
 
 
-def _is_hidden(function: Function) -> bool:
-    return function.outer is not None
-
-
-class _Counting(cst.CSTVisitor):
-    def __init__(self, module: Module) -> None:
-        super().__init__()
-        self._module = module
-        self.assertions = 0
-        self.raises = 0
-        self.marks: Counter[str] = Counter()
-
-    def visit_Assert(self, node: cst.Assert) -> None:
-        self.assertions += 1
-
-    def visit_Call(self, node: cst.Call) -> None:
-        name = dotted_of(node.func).rpartition(".")[2]
-        if isinstance(node.func, cst.Attribute):
-            name = node.func.attr.value
-        self.assertions += name.startswith("assert")
-        self.raises += self._module.qualified(node.func) in (
-            "pytest.raises",
-            "pytest.warns",
-            "pytest.fail",
-            "pytest.skip",
-        )
-
-    def visit_Decorator(self, node: cst.Decorator) -> None:
-        name = self._module.qualified(called(node.decorator))
-        if name.startswith("pytest.mark.") and not is_mark(node.decorator, self._module):
-            self.marks[name] += 1
+_ENDS: Final = {"pytest.raises", "pytest.warns", "pytest.fail", "pytest.skip"}

@@ -34,7 +34,10 @@ def imported(
     before, after = _names(module.tree), _names(tree)
     unused = {name for name in before - after if name in module.names} - {*shared}
     adding = _Adding({each for each in added if each[1] in after and not _is_there(each, module)})
-    tree = tree.visit(adding).visit(_Removing(unused))
+    if adding.left:
+        tree = tree.visit(adding)
+    if unused:
+        tree = tree.visit(_Removing(unused))
     wanted = defaultdict(list)
     for place, name in adding.left:
         wanted[place].append(name)

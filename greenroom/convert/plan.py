@@ -79,7 +79,7 @@ class Plan:
         self._settle()
         self.synchronous = self._roots | self._helpers
 
-    @property
+    @functools.cached_property
     def staying(self) -> set[Function]:
         """The tests, fixtures and setups that stay asynchronous, also those that nobody asked to convert."""
         return {
@@ -195,6 +195,11 @@ class Plan:
     def _is_method(self, call: cst.Call, function: Function) -> bool:
         """Whether it is an asynchronous method of a value that becomes synchronous, maybe by `getattr`."""
         target = call.func
+        if (
+            isinstance(target, cst.Name)
+            and (owner := self._values.method(target.value, function)) is not None
+        ):
+            return bool(self.is_synchronous(owner, function))
         if isinstance(target, cst.Call) and dotted_of(target.func) == "getattr" and target.args:
             return bool(self.is_synchronous(target.args[0].value, function))
         if not isinstance(target, cst.Attribute):

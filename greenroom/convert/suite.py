@@ -42,6 +42,7 @@ class Suite:
             if (module := self._read(path, target=is_target)) is not None
         ]
         self._by_path = {module.path: module for module in self.modules}
+        self._by_name: dict[str, Module | None] = {}
         self._plugins = [found for module in self.modules for found in self._named_plugins(module)]
 
     @property
@@ -107,8 +108,12 @@ class Suite:
 
     def module(self, dotted: str) -> Module | None:
         """The module of this name: as it is imported from the root, or from a folder that is on the path."""
-        found = [each for each in self.modules if f".{each.dotted}".endswith(f".{dotted}")]
-        return min(found, key=lambda each: len(each.dotted), default=None) if dotted else None
+        if dotted not in self._by_name:
+            found = [each for each in self.modules if f".{each.dotted}".endswith(f".{dotted}")]
+            self._by_name[dotted] = (
+                min(found, key=lambda each: len(each.dotted), default=None) if dotted else None
+            )
+        return self._by_name[dotted]
 
     def _leads_to(self, qualified: str) -> Function | None:
         dotted, _, name = qualified.rpartition(".")

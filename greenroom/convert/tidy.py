@@ -19,11 +19,11 @@ def tidied(tree: cst.Module, module: Module, plan: Plan) -> cst.Module:
         module: The same, as it was.
         plan: What was done.
     """
-    staying = [each for each in plan.staying if each.module is module]
-    classes = {each.owner.name.value for each in staying if each.owner is not None}
-    return tree.visit(_Marks(module, classes, keeps=any(each.role == "test" for each in staying))).visit(
-        _Transports(module)
-    )
+    if b"mark." in module.source:
+        staying = [each for each in plan.staying if each.module is module]
+        classes = {each.owner.name.value for each in staying if each.owner is not None}
+        tree = tree.visit(_Marks(module, classes, keeps=any(each.role == "test" for each in staying)))
+    return tree.visit(_Transports(module)) if b"ASGITransport" in module.source else tree
 
 
 class _Marks(cst.CSTTransformer):

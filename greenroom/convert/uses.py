@@ -8,7 +8,7 @@ import libcst as cst
 
 from greenroom.convert.kinds import KINDS, Kind
 from greenroom.convert.modules import Function, Module
-from greenroom.convert.nodes import dotted_of
+from greenroom.convert.nodes import dotted_of, own
 from greenroom.convert.suite import Suite
 from greenroom.convert.values import Value, Values
 
@@ -36,7 +36,7 @@ class Uses:
         (kind,) = (KINDS[each] for each in value.kinds)
         match parent:
             case cst.Attribute() if parent.value is name:
-                return self._attribute(kind, parent, module)
+                return self._attribute(kind, parent, function)
             case (
                 cst.FunctionDef()
                 | cst.Attribute()
@@ -65,10 +65,13 @@ class Uses:
                 return f"the {kind.name} is handed to the application"
         return f"the {kind.name} is put into something else"
 
-    def _attribute(self, kind: Kind, attribute: cst.Attribute, module: Module) -> str:
+    def _attribute(self, kind: Kind, attribute: cst.Attribute, function: Function) -> str:
+        module = function.module
         method = attribute.attr.value
         call = module.parent(attribute)
-        if method not in kind.asynchronous:
+        if method not in kind.asynchronous or (
+            method in kind.awaited and self._is_kept_method(attribute, function)
+        ):
             return ""
         if not isinstance(call, cst.Call) or call.func is not attribute or method in kind.forbidden:
             return f"{kind.name}.{method} is used in a way that a synchronous {kind.name} does not know"
@@ -98,10 +101,35 @@ class Uses:
                 and isinstance(module.parent(outer), cst.Await)
             ):
                 return ""
+            if self._is_kept_method(call, function):
+                return ""
         if self._values.hand_over(name, call, argument, function):
             return ""
         shown = dotted_of(call.func) or "something else"
         return f"the {kind.name} is handed to {shown}()"
+
+    def _is_kept_method(self, method: cst.CSTNode, function: Function) -> bool:
+        """Whether a method is given a name, and is awaited wherever it is called under that."""
+        module = function.module
+        match module.parent(method):
+            case cst.Assign(targets=[cst.AssignTarget(target=cst.Name(value=name))]):
+                pass
+            case _:
+                return False
+        for each in own(function.node):
+            if (
+                isinstance(each, cst.Name)
+                and each.value == name
+                and not isinstance(module.parent(each), cst.AssignTarget)
+            ):
+                call = module.parent(each)
+                if (
+                    not isinstance(call, cst.Call)
+                    or call.func is not each
+                    or not isinstance(module.parent(call), cst.Await)
+                ):
+                    return False
+        return self._values.method(name, function) is not None
 
 
 def gathers(call: cst.Call, module: Module) -> cst.Call | None:

@@ -88,6 +88,7 @@ class Values:
         self._made: dict[cst.CSTNode, Value] = {}
         self.creations: dict[cst.Call, Creation] = {}
         self.openings: dict[cst.Call, Opening] = {}
+        self._methods: dict[tuple[Function, str], cst.BaseExpression] = {}
         self._makers: dict[cst.Call, Function] = {}
         self._transports: dict[tuple[Module, Function | None], dict[str, cst.Call]] = {}
         for module in suite.modules:
@@ -147,6 +148,10 @@ class Values:
         module = function.module
         return self._transports.get((module, None), {}) | self._transports.get((module, function), {})
 
+    def method(self, name: str, function: Function) -> cst.BaseExpression | None:
+        """The object whose method a name is in a function, as in `call = getattr(client, "get")`."""
+        return self._methods.get((function, name))
+
     def returned(self, function: Function) -> Value:
         """What a function returns or yields."""
         return self._returned.setdefault(function, Value()).root()
@@ -205,6 +210,8 @@ class Values:
         """A name is bound to the value of an expression."""
         value = self.of(source, function)
         key = (function, name)
+        if (owner := method_of(source)) is not None and self.of(owner, function) is not None:
+            self._methods[key] = owner
         if value is None:
             if key in self._named and not (isinstance(source, cst.Name) and source.value == "None"):
                 self._named[key].root().problems.append(
@@ -242,6 +249,16 @@ class Values:
             return False
         self._named[helper, found].join(value)
         return True
+
+
+def method_of(expression: cst.CSTNode) -> cst.BaseExpression | None:
+    """The object whose method an expression is, without calling it: `client.get`, or `getattr(client, method)`."""
+    match expression:
+        case cst.Attribute():
+            return expression.value
+        case cst.Call(func=cst.Name(value="getattr"), args=[first, _]):
+            return first.value
+    return None
 
 
 STREAM_MAKERS: Final = CLIENT.entered

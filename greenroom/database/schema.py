@@ -132,6 +132,7 @@ class Builder:
 
     def _upgrade(self, connection: Connection) -> None:
         from alembic import command
+        from alembic.config import CommandLine
         from alembic.script import ScriptDirectory
 
         from greenroom.database.alembic_config import alembic_config, configured_url
@@ -145,6 +146,9 @@ class Builder:
                     f"Alembic has {len(heads)} heads ({', '.join(sorted(heads))}). All are applied here; `alembic upgrade "
                     f"head` refuses them: merge them (alembic merge heads), or deploy with `alembic upgrade heads`"
                 )
+            # An env.py may ask whether it is an upgrade, in one way or the other, and write what the application needs.
+            sys.argv = ["alembic", "upgrade", "heads"]
+            alembic.cmd_opts = CommandLine("alembic").parser.parse_args(sys.argv[1:])
             command.upgrade(alembic, "heads")
 
 

@@ -40,6 +40,21 @@ ASYNCHRONOUS_ENV = """
     asyncio.run(main())
 """
 
+SEEDING_ENV = """
+    import sys
+
+    from alembic import context
+    from sqlalchemy import text
+
+    connection = context.config.attributes["connection"]
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+    if {asked}:
+        connection.execute(text("INSERT INTO roles VALUES ('admin')"))
+        connection.commit()
+"""
+
 REVISION = """
     from alembic import op
 
@@ -119,6 +134,20 @@ def test_alembic_in_a_folder(project: Project) -> None:
     project.write("rows.sql", "INSERT INTO app.items VALUES (1), (2);\n")
     sources(project, 'alembic = "backend/alembic.ini"\nbefore = "schemas.sql"\nseed = "rows.sql"')
     project.passes(COUNT.format(query="SELECT count(*) FROM app.items", expected=2))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["' upgrade' in ' '.join(sys.argv)", "context.config.cmd_opts.cmd[0].__name__ == 'upgrade'"],
+    ids=["sys.argv", "cmd_opts"],
+)
+def test_env_that_seeds(project: Project, asked: str) -> None:
+    """An env.py that looks at its command line sees `alembic upgrade`, as in a deployment, and writes its rows."""
+    migrations(
+        project, env=SEEDING_ENV.format(asked=asked), one='op.execute("CREATE TABLE roles (name text)")'
+    )
+    sources(project, 'alembic = "alembic.ini"')
+    project.passes(COUNT.format(query="SELECT count(*) FROM roles", expected=1))
 
 
 def test_several_heads(project: Project) -> None:
