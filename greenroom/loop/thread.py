@@ -347,13 +347,25 @@ async def _called(function: Callable[..., Any], *args: Any) -> Any:
 
 async def _dispose(database: str | None) -> None:
     if "sqlalchemy.ext.asyncio" in sys.modules:
-        from sqlalchemy.ext.asyncio import AsyncEngine
+        from greenroom.private.sqlalchemy import async_engines
 
-        for engine in instances(AsyncEngine):
+        for engine in async_engines():
             if database in (None, engine.url.database):
                 await engine.dispose()
 
 
 def instances(kind: type[T]) -> list[T]:
     """All objects of a type or its subtypes. By type(), since isinstance() wakes up proxies and mocks."""
-    return [found for found in gc.get_objects() if issubclass(type(found), kind)]
+    kinds = _with_subtypes(kind)
+    try:
+        # A search in a set is twice as fast as issubclass(), and there are hundreds of thousands of objects.
+        return [found for found in gc.get_objects() if type(found) in kinds]
+    except TypeError:  # some metaclass takes the hash from its classes
+        return [found for found in gc.get_objects() if issubclass(type(found), kind)]
+
+
+def _with_subtypes(kind: type[T]) -> set[type[T]]:
+    found = {kind}
+    for each in type.__subclasses__(kind):
+        found |= _with_subtypes(each)
+    return found

@@ -16,7 +16,7 @@ from sqlalchemy.pool.base import _ConnectionFairy, _ConnectionRecord
 if TYPE_CHECKING:
     from types import FrameType
 
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
     from sqlalchemy.pool import Pool
 
 _FILE: Final = session.__file__
@@ -57,6 +57,15 @@ def sessions() -> list[Session]:
     """All sessions of the process that have not been collected, those of asynchronous ones included."""
     # The references are listed at once: other threads make sessions meanwhile.
     return [found for reference in _sessions.valuerefs() if (found := reference()) is not None]
+
+
+def async_engines() -> list[AsyncEngine]:
+    """All asynchronous engines of the process that have not been collected. To search the memory takes up to a tenth of a second."""
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio.base import ReversibleProxy
+
+    found = [reference() for reference in list(ReversibleProxy._proxy_objects.values())]  # noqa: SLF001
+    return [each for each in found if isinstance(each, AsyncEngine)]
 
 
 def pool_of(record: Any) -> Pool:
