@@ -89,6 +89,61 @@ def test_parallel(project: Project) -> None:
     assert "migrating" not in again.stdout.str() + again.stderr.str()
 
 
+LOOK = """
+    import os, time
+    from pathlib import Path
+
+    def is_there(seconds):
+        from greenroom import config
+        from greenroom.database.admin import Admin
+        from greenroom.servers.embedded import Embedded
+
+        name = os.environ["DATABASE_URL"].rpartition("/")[2]
+        end = time.monotonic() + seconds
+        with Admin(Embedded.for_checkout(config.find(Path.cwd())).admin) as admin:
+            while not (found := name in [each.name for each in admin.databases()]) and time.monotonic() < end:
+                time.sleep(0.02)
+        return found
+
+    def note(found):
+        Path(f"{os.environ['PYTEST_XDIST_WORKER']}.txt").write_text(str(found))
+"""
+
+
+def test_clone_ahead(embedded_project: Project) -> None:
+    """Where the server is up and has the template, a worker's database is cloned while modules are imported, but not for `-m unit`."""
+    project = embedded_project
+    project.write(
+        "tests/test_it.py",
+        """
+        import pytest
+
+        @pytest.mark.unit
+        @pytest.mark.parametrize("number", range(4))
+        def test_unit(number): pass
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_it(client, number):
+            assert client.post("/customers/a").json() == {"id": 1}
+        """,
+    )
+    assert project.command("up").returncode == 0
+    workers = [project.root / f"gw{number}.txt" for number in range(2)]
+
+    look = textwrap.dedent(LOOK)
+    project.write("conftest.py", f"{look}\nif 'PYTEST_XDIST_WORKER' in os.environ: note(is_there(60))\n")
+    project.pytest("-n", "2").assert_outcomes(passed=8)
+    assert [each.read_text() for each in workers] == ["True", "True"]
+
+    # It would be there by then.
+    at_end = "def pytest_sessionfinish():\n    if 'PYTEST_XDIST_WORKER' in os.environ: note(is_there(0.5))\n"
+    project.write("conftest.py", f"{look}\n{at_end}")
+    project.pytest("-n", "2", "-m", "unit").assert_outcomes(passed=4)
+    assert [each.read_text() for each in workers] == ["False", "False"]
+    project.pytest("-n", "2", "-k", "unit").assert_outcomes(passed=4)
+    assert [each.read_text() for each in workers] == ["True", "True"]
+
+
 def test_eight_workers(project: Project) -> None:
     """`-n 8` on a server of the default size: eight databases, one template, nothing left."""
     project.write(
