@@ -144,6 +144,36 @@ def test_clone_ahead(embedded_project: Project) -> None:
     assert [each.read_text() for each in workers] == ["True", "True"]
 
 
+def test_garbage(project: Project) -> None:
+    """The collector passes over what was there before the project, and finds what the project leaves; without greenroom, all is as ever."""
+    project.write(
+        "tests/test_it.py",
+        """
+        import gc, weakref
+        import shop.main
+
+        class Circle:
+            def __init__(self):
+                self.own = self
+
+        def test_it():
+            assert gc.get_freeze_count() > 10_000
+            assert any(each is shop.main.engine for each in gc.get_objects())
+            circle = weakref.ref(Circle())
+            gc.collect()
+            assert circle() is None
+        """,
+    )
+    # In processes of their own: the one that the others are forked from has told the collector so, too.
+    command = [sys.executable, "-m", "pytest", "-q", "tests/test_it.py"]
+    first = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
+    assert first.returncode == 0, first.stdout
+    project.write("pyproject.toml", "")
+    project.write("tests/test_it.py", "import gc\ndef test_it(): assert gc.get_freeze_count() == 0\n")
+    second = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stdout
+
+
 def test_eight_workers(project: Project) -> None:
     """`-n 8` on a server of the default size: eight databases, one template, nothing left."""
     project.write(
