@@ -53,6 +53,9 @@ def _parts(embedded: Embedded, effort: Effort) -> dict[str, Callable[[], Any]]:
         "baselines": lambda: baselines.measure(admin, seconds=effort.seconds),
         "addresses": lambda: addresses.measure(seconds=effort.seconds),
         "api": lambda: suites.measure(admin, tests=effort.tests, rounds=effort.rounds),
+        "asynchronous": lambda: suites.measure(
+            admin, tests=effort.tests, rounds=effort.rounds, chosen=suites.ASYNCHRONOUS
+        ),
         "requests": lambda: requests.measure(seconds=effort.seconds),
         "reference": lambda: reference.measure(admin, rounds=effort.rounds),
         "large": lambda: large.measure(admin, pid, tests=effort.large),

@@ -45,9 +45,12 @@ class Suite:
 
 GREENROOM: Final = Suite("greenroom", "greenroom", ("greenroom.plugin",))
 EMPTY: Final = Suite("pytest itself: an empty test", "empty")
+SAVEPOINTS: Final = Suite(
+    "pytest-asyncio, one loop, savepoints", "asyncio_savepoints", ("pytest_asyncio.plugin",)
+)
 SUITES: Final = (
     GREENROOM,
-    Suite("pytest-asyncio, one loop, savepoints", "asyncio_savepoints", ("pytest_asyncio.plugin",)),
+    SAVEPOINTS,
     Suite("pytest-asyncio, one loop, pool, DELETE from all", "asyncio_pool", ("pytest_asyncio.plugin",)),
     Suite("TestClient entered once, pool, DELETE from all", "testclient_once"),
     Suite("AsyncToSync session wrapper (asyncpg does not run)", "wrapper"),
@@ -61,6 +64,13 @@ SUITES: Final = (
     Suite("the request alone: one loop, no reset (floor)", "alone"),
     EMPTY,
 )
+ASYNCHRONOUS: Final = (
+    Suite("greenroom, async_tests", "greenroom_async", ("greenroom.plugin",)),
+    SAVEPOINTS,
+    Suite("pytest-asyncio, one loop, no isolation", "asyncio_alone", ("pytest_asyncio.plugin",)),
+    dataclasses.replace(GREENROOM, name="greenroom, the same test as a synchronous one"),
+)
+"""Those whose tests are asynchronous, with pytest-asyncio at its best: one loop, one engine."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,17 +136,18 @@ def run(suite: Suite, admin: URL, *, tests: int, workers: int = 0) -> Run:
     )
 
 
-def measure(admin: URL, *, tests: int, rounds: int) -> dict[str, Spread]:
+def measure(admin: URL, *, tests: int, rounds: int, chosen: tuple[Suite, ...] = SUITES) -> dict[str, Spread]:
     """The time of one test under each of the suites: of all tests of all rounds, but for each run's first.
 
     Args:
         admin: The maintenance database of a server, as a superuser.
+        chosen: The suites.
         tests: How many tests each run has.
         rounds: How often each suite is run, in a new order each time.
     """
-    measured: dict[str, list[float]] = {suite.name: [] for suite in SUITES}
+    measured: dict[str, list[float]] = {suite.name: [] for suite in chosen}
     for _ in range(rounds):
-        for suite in random.sample(SUITES, len(SUITES)):
+        for suite in random.sample(chosen, len(chosen)):
             measured[suite.name] += run(suite, admin, tests=tests).test
     return {name: Spread.of(seconds) for name, seconds in measured.items()}
 

@@ -55,6 +55,11 @@ def api(figures: Figures) -> str:
     return _spreads(figures, figures["greenroom"], "one test")
 
 
+def asynchronous(figures: Figures) -> str:
+    """The time of one asynchronous API test."""
+    return _spreads(figures, figures["greenroom, async_tests"], "one test")
+
+
 def requests(figures: Figures) -> str:
     """The time of one request."""
     parts = {name: one["part"] for name, one in figures.items()}
@@ -116,7 +121,7 @@ def startup(figures: Figures) -> str:
 
 TABLES: Final[dict[str, Callable[[Figures], str]]] = {
     function.__name__: function
-    for function in (resets, baselines, addresses, api, requests, reference, large, startup)
+    for function in (resets, baselines, addresses, api, asynchronous, requests, reference, large, startup)
 }
 """By the part's name."""
 

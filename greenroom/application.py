@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.errors import AppError
+from greenroom.loop.exclusive import make_exclusive
 from greenroom.loop.lifespan import Lifespan
 from greenroom.places import explained, indented
 
@@ -138,10 +139,7 @@ class Application:
 
     def _found(self, app: ASGIApp) -> None:
         self._app = app
-        if self._config.async_tests:
-            from greenroom.loop.exclusive import make_exclusive
-
-            make_exclusive(app, self._suspend, self._held)
+        make_exclusive(app, self._suspend, self._held)
 
     async def _suspend(self) -> None:
         """Do what `stop` does, on the loop itself."""

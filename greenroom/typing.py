@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -24,8 +24,13 @@ class Run(Protocol):
         """Run a coroutine on the application's loop and return its result."""
         ...
 
-    def context(self, manager: AbstractAsyncContextManager[T], /) -> AbstractContextManager[T]:
-        """Enter an asynchronous context manager on the application's loop: `with run.context(locked()) as lock: …`."""
+    def context(
+        self, manager: AbstractAsyncContextManager[T] | Callable[[], AbstractAsyncContextManager[T]], /
+    ) -> AbstractContextManager[T]:
+        """Enter an asynchronous context manager on the application's loop: `with run.context(locked()) as lock: …`.
+
+        One that asks for the running loop when it is made is made there: `run.context(lambda: LifespanManager(app))`.
+        """
         ...
 
     def each(self, iterable: AsyncIterable[T], /) -> Iterator[T]:

@@ -159,7 +159,9 @@ class Worker:
             )
         if (database, role) not in self._engines:
             url = self.databases[database].role_url(role)
-            self._engines[database, role] = create_engine(url, connect_args={"connect_timeout": CONNECT})
+            engine = create_engine(url, connect_args={"connect_timeout": CONNECT})
+            self._engines[database, role] = engine
+            self.loop.engines.add(engine)
         return self._engines[database, role]
 
     def new_async_session(self) -> AsyncSession:
@@ -297,6 +299,7 @@ class Worker:
             self.on_close(partial(_restore, name, os.environ.get(name)))
             os.environ[name] = value
         self.on_close(self._guard.install())
+        self.loop.engines.watch(self._undo)
         self.on_close(self.suite_databases.install())
         self.on_close(self._session_state.install())
         self.on_close(self.watch.install())

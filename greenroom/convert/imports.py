@@ -11,7 +11,7 @@ from typing import Any
 import libcst as cst
 
 from greenroom.convert.modules import Module
-from greenroom.convert.nodes import bound_name, children, dotted_of, text_of, walk
+from greenroom.convert.nodes import bound_name, children, dotted_of, is_docstring, text_of, walk
 
 
 def imported(
@@ -42,6 +42,16 @@ def imported(
     for place, name in adding.left:
         wanted[place].append(name)
     body: list[Any] = list(tree.body)
+    if (
+        body
+        and not module.tree.header
+        and hasattr(body[0], "leading_lines")
+        and body[0] is not module.tree.body[0]
+    ):
+        lines = list(body[0].leading_lines)
+        while lines and lines[0].comment is None:
+            del lines[0]
+        body[0] = body[0].with_changes(leading_lines=lines)
     for place, names in wanted.items():
         _insert(body, _statement(place, names), own)
     return tree.with_changes(body=body)
@@ -188,7 +198,7 @@ def _insert(body: list[Any], statement: cst.SimpleStatementLine, own: Collection
     wanted = _key(statement, own)
     block = _block(body, wanted[0], own)
     if not block:
-        start = 1 if body and _is_text(body[0]) else 0
+        start = 1 if body and is_docstring(body[0]) else 0
         blank = [cst.EmptyLine(indent=False)] if start else []
         body.insert(start, statement.with_changes(leading_lines=blank))
         return
@@ -257,12 +267,4 @@ def _order(name: str) -> tuple[bool, bool, str]:
 def _is_import(statement: Any) -> bool:
     return isinstance(statement, cst.SimpleStatementLine) and isinstance(
         statement.body[0], cst.Import | cst.ImportFrom
-    )
-
-
-def _is_text(statement: Any) -> bool:
-    return (
-        isinstance(statement, cst.SimpleStatementLine)
-        and isinstance(statement.body[0], cst.Expr)
-        and isinstance(statement.body[0].value, cst.SimpleString)
     )

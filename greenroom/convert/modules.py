@@ -66,6 +66,11 @@ class Function:
         return f"{self.owner.name.value}.{self.node.name.value}" if self.owner else self.node.name.value
 
     @property
+    def outermost(self) -> Function:
+        """The function that it is nested in, directly or not; itself if it is not."""
+        return self if self.outer is None else self.outer.outermost
+
+    @property
     def is_async(self) -> bool:
         """Whether it is an `async def`."""
         return self.node.asynchronous is not None
@@ -121,6 +126,7 @@ class Module:
         source: What is in it.
         tree: That, parsed.
         names: What the imports bind, by name: `httpx.AsyncClient`.
+        assigned: What its own variables are, by name.
         functions: Its functions, nested ones after those that they are in.
         nodes: All its nodes, in the order of the text.
 
@@ -141,6 +147,7 @@ class Module:
         self.source = path.read_bytes()
         self.tree = cst.parse_module(self.source)
         self.names = _imported(self.tree, dotted, is_package=path.name == "__init__.py")
+        self.assigned = _assigned(self.tree)
         self.functions: list[Function] = []
         self.nodes: list[cst.CSTNode] = []
         self._of: dict[cst.FunctionDef, Function] = {}
@@ -229,6 +236,17 @@ class Module:
             ),
             None,
         )
+
+
+def _assigned(tree: cst.Module) -> dict[str, cst.BaseExpression]:
+    """The variables of a module that are assigned once, on a line of their own."""
+    found: dict[str, cst.BaseExpression] = {}
+    for statement in tree.body:
+        for each in statement.body if isinstance(statement, cst.SimpleStatementLine) else ():
+            match each:
+                case cst.Assign(targets=[cst.AssignTarget(target=cst.Name(value=name))]):
+                    found[name] = each.value
+    return found
 
 
 def _imported(tree: cst.Module, dotted: str, *, is_package: bool) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import libcst as cst
@@ -20,20 +20,22 @@ def _fields(kind: type[cst.CSTNode]) -> tuple[str, ...]:
     return tuple(name for name in kind.__dataclass_fields__ if not name.startswith(_LAYOUT))
 
 
-@functools.cache
-def _is_node(kind: Hashable) -> bool:
-    return isinstance(kind, type) and issubclass(kind, cst.CSTNode)
+def _is_node(value: object, known: dict[type, bool] = {}) -> bool:  # noqa: B006 - a cache: `isinstance` of an ABC is slow
+    kind = type(value)
+    if kind not in known:
+        known[kind] = issubclass(kind, cst.CSTNode)
+    return known[kind]
 
 
 def children(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
     """What is directly in a node, layout excepted. LibCST's own `children` visits and copies, which takes 20 times as long."""
     for name in _fields(type(node)):
         value = getattr(node, name)
-        if _is_node(type(value)):
+        if _is_node(value):
             yield value
         elif isinstance(value, list | tuple):
             for each in value:
-                if _is_node(type(each)):
+                if _is_node(each):
                     yield each
 
 
@@ -112,5 +114,24 @@ def bound_name(alias: cst.ImportAlias) -> str:
 
 
 def used_by(*nodes: cst.CSTNode) -> set[str]:
-    """The names that occur in statements, nested functions included."""
-    return {each.value for node in nodes for each in walk(node) if isinstance(each, cst.Name)}
+    """The names that occur in statements, nested functions included; those of attributes and keywords are no names."""
+    found: set[str] = set()
+    rest = list(nodes)
+    while rest:
+        node = rest.pop()
+        match node:
+            case cst.Name():
+                found.add(node.value)
+            case cst.Attribute() | cst.Arg():
+                rest.append(node.value)
+            case _:
+                rest += children(node)
+    return found
+
+
+def is_docstring(statement: cst.CSTNode) -> bool:
+    """Whether a statement is a text that stands alone."""
+    match statement:
+        case cst.SimpleStatementLine(body=[cst.Expr(value=cst.SimpleString() | cst.ConcatenatedString())]):
+            return True
+    return False

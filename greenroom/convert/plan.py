@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 import libcst as cst
 
+from greenroom.convert.gathers import Gather, gather_around, gather_of
 from greenroom.convert.kinds import KINDS, SESSION
-from greenroom.convert.marks import FIXTURES, is_on_trio
+from greenroom.convert.marks import FIXTURES
 from greenroom.convert.modules import Function
-from greenroom.convert.nodes import bound_by, called, dotted_of, own, used_by
+from greenroom.convert.nodes import dotted_of, is_docstring, own, used_by
+from greenroom.convert.obstacles import obstacles
 from greenroom.convert.regions import Regions
 from greenroom.convert.suite import Suite
-from greenroom.convert.uses import GATHER, Uses
+from greenroom.convert.uses import Uses
 from greenroom.convert.values import Problem, Value, Values
-
-_DECORATORS: Final = (
-    "pytest", "pytest_asyncio", "unittest", "mock", "freezegun", "time_machine", "respx", "hypothesis", "vcr", "anyio", "functools",
-    "contextlib", "typing", "responses",
-)  # fmt: skip
-"""The packages whose decorators take synchronous functions as well as asynchronous ones."""
-
-_TEST_CASE: Final = "unittest's own loop runs it"
 
 
 @dataclass(frozen=True)
@@ -122,17 +116,17 @@ class Plan:
         """The kind of what a function returns or yields, if that becomes synchronous; else empty."""
         return self._kind(self._values.returned(function))
 
-    def in_threads(self, awaited: cst.Await, function: Function) -> bool:
-        """Whether the elements of an awaited `gather` are calls of a synchronous client, which threads can call at once."""
-        call = awaited.expression
-        if not isinstance(call, cst.Call) or function.module.qualified(call.func) != GATHER:
-            return False
-        elements = [_element(each) for each in call.args]
-        return bool(elements) and all(
+    def in_threads(self, awaited: cst.Await, function: Function) -> Gather | None:
+        """The gather that is awaited, if its elements are calls of a synchronous client, which threads can call at once."""
+        gather = gather_of(awaited, function.module)
+        if gather is None or not gather.elements:
+            return None
+        fits = all(
             each is not None
             and (self._is_method(each, function) or self.calls_synchronous(each, function) is not None)
-            for each in elements
+            for each in gather.elements
         )
+        return gather if fits else None
 
     def needs_run(self, function: Function) -> bool:
         """Whether a helper that becomes synchronous runs something on the loop."""
@@ -218,49 +212,12 @@ class Plan:
                     continue
                 if self._only and (each.role != "test" or each.title.replace(".", "::") not in self._only):
                     continue
-                node, reason = self._obstacle(each)
-                if reason:
-                    self.stays.append(Stays(each, node, reason))
-                else:
+                found = next(obstacles(each, self._suite, self.regions_of(each)), None)
+                if found is None:
                     wanted.add(each)
+                else:
+                    self.stays.append(Stays(each, *found))
         return wanted
-
-    def _obstacle(self, function: Function) -> tuple[cst.CSTNode, str]:
-        module = function.module
-        node = function.node
-        if function.owner is not None and module.is_testcase(function.owner):
-            return node, _TEST_CASE
-        if function.role == "setup":
-            return (
-                node,
-                "pytest gives a setup method no fixtures, so it cannot have `run`: make it a fixture with autouse=True",
-            )
-        if is_on_trio(function, self._suite):
-            return node, "anyio runs it with trio as well"
-        for each in function.node.decorators:
-            name = module.qualified(called(each.decorator))
-            if name.partition(".")[0] not in _DECORATORS and dotted_of(called(each.decorator)) not in (
-                "staticmethod",
-                "classmethod",
-            ):
-                return (
-                    each,
-                    f"its decorator {dotted_of(called(each.decorator)) or '…'} may expect a coroutine function",
-                )
-        regions = self.regions_of(function)
-        if regions.reason:
-            return node, regions.reason
-        if "run" in bound_by(function.node.body) or (
-            "run" in used_by(function.node.body) and "run" not in function.parameters
-        ):
-            return node, "it has another `run` than greenroom's fixture"
-        run = self._suite.fixture("run", function)
-        if run is not None:
-            return (
-                node,
-                f"the suite has a fixture `run` of its own: {run.module.path.name}:{run.module.line(run.node)}",
-            )
-        return node, ""
 
     # -- values and helpers ------------------------------------------------------------------------------------------
 
@@ -276,12 +233,21 @@ class Plan:
             for value in list(self._candidates):
                 self._look_around(value)
             for helper in self._helpers:
-                if problem := self._unreachable(helper):
-                    for value in self._of(helper):
+                for problem in self._unreachable(helper):
+                    for value in self._of(helper, set()):
                         self._give_up(value, problem)
             if len(self._candidates) == before:
-                self._helpers = self._dependent()
-                return
+                break
+        self._helpers = self._dependent()
+        makers = {function for value in self._candidates for _call, function in self._values.makers(value)}
+        self.narrowed = {
+            each
+            for each in makers
+            if each.fixture is not None and each.scope != "function" and self._makes_client(each)
+        }
+
+    def _makes_client(self, function: Function) -> bool:
+        return any(maker is function and call in self._values.creations for call, maker in self._values.made)
 
     def _is_made_here(self, value: Value) -> bool:
         if len(value.kinds) != 1 or value.problems:
@@ -291,8 +257,8 @@ class Plan:
     def _judge(self, value: Value) -> None:
         """Look at each use by itself."""
         for call, function in self._values.makers(value):
-            if problem := self._cannot_make(call, function):
-                self._give_up(value, Problem(function.module, call, problem))
+            for reason in self._cannot_make(call, function):
+                self._give_up(value, Problem(function.module, call, reason))
         for function, name in value.uses:
             reason = "" if function.module.target else f"{function.module.path.name} is not converted"
             if not reason and self._only and function not in self._roots:
@@ -300,66 +266,59 @@ class Plan:
             if reason := reason or self._uses.reason(value, function, name):
                 self._give_up(value, Problem(function.module, name, reason))
 
-    def _cannot_make(self, call: cst.Call, function: Function) -> str:
+    def _cannot_make(self, call: cst.Call, function: Function) -> Iterator[str]:
         """Why a synchronous client or session cannot be made where the asynchronous one is."""
         if function not in self._roots:
-            return f"{function.name} makes it, which gets no fixtures"
-        if call in self._values.openings:
-            if "engine" in function.parameters or "engine" in used_by(function.node):
-                return f"{function.name} has another `engine` than greenroom's fixture"
-            if self._suite.fixture("engine", function) is not None:
-                return "the suite has a fixture `engine` of its own"
-            return ""
-        if self._suite.fixture("make_client", function) is not None:
-            return "the suite has a fixture `make_client` of its own"
-        if function.scope != "function":
-            return self._cannot_narrow(function)
-        return ""
+            yield f"{function.name} makes it, which gets no fixtures"
+        fixture = "engine" if call in self._values.openings else "make_client"
+        if self._suite.fixture(fixture, function) is not None:
+            yield f"the suite has a fixture `{fixture}` of its own"
+        if fixture in used_by(function.node):
+            yield f"{function.name} has another `{fixture}` than greenroom's fixture"
+        if fixture == "make_client" and function.scope != "function":
+            yield from self._cannot_narrow(function)
 
-    def _cannot_narrow(self, function: Function) -> str:
+    def _cannot_narrow(self, function: Function) -> Iterator[str]:
         """Why a fixture cannot be set up for each test."""
-        statements = [each for each in function.node.body.body if not _is_text(each)]
-        made = [each for each in statements if isinstance(each, cst.With)]
-        if len(made) != 1 or any(
-            not isinstance(each, cst.With | cst.SimpleStatementLine) for each in statements
-        ):
-            return f"{function.name} has a wider scope and does more than to make it"
+        statements = [each for each in function.node.body.body if not is_docstring(each)]
+        blocks = [each for each in statements if isinstance(each, cst.With)]
+        lines = [each for each in statements if isinstance(each, cst.SimpleStatementLine)]
+        if len(blocks) != 1 or len(lines) + 1 != len(statements):
+            yield f"{function.name} has a wider scope and does more than to make it"
         for each in self._suite.functions:
-            if (
-                each.fixture is not None
-                and each.scope != "function"
-                and function.name in each.parameters
-                and each is not function
-            ):
-                return f"the fixture {each.name}, of scope {each.scope}, uses it"
-        self.narrowed.add(function)
-        return ""
+            wider = each.fixture is not None and each.scope != "function" and each is not function
+            if wider and function.name in each.parameters:
+                yield f"the fixture {each.name}, of scope {each.scope}, uses it"
 
     def _look_around(self, value: Value) -> None:
         """Look at what the uses are in: what stays on the loop cannot have a synchronous client."""
         kind = next(iter(value.kinds))
         for function, name in value.uses:
             module = function.module
-            if not isinstance(module.parent(name), cst.Attribute | cst.Arg | cst.WithItem):
-                continue
+            around = module.parent(name)
+            if not isinstance(around, cst.Attribute | cst.Arg | cst.WithItem) or self._stays_helper(function):
+                continue  # a helper that stays does nothing asynchronous with it
             if function.is_async and function not in self._roots | self._helpers:
-                if function.role == "nested" or function.role == "helper":
-                    continue  # it does nothing asynchronous with it: else it was among the helpers
                 if kind == SESSION.name:
                     self._give_up(value, Problem(module, name, f"{function.name} stays asynchronous"))
                 continue
-            outermost = function
-            while outermost.outer is not None:
-                outermost = outermost.outer
-            for each in dict.fromkeys((function, outermost)):
-                regions = self.regions_of(each)
-                if regions.reason and each in self._helpers:
-                    self._give_up(value, Problem(module, name, regions.reason))
-                if not regions.covers(name):
-                    continue
-                awaited = next((node for node in module.above(name) if node in regions.awaits), None)
-                if not isinstance(awaited, cst.Await) or not self.in_threads(awaited, each):
-                    self._give_up(value, Problem(module, name, f"the {kind} is used in a task beside others"))
+            call = module.parent(around)
+            gather = gather_around(call, module) if isinstance(call, cst.Call) else None
+            if gather is not None and self.in_threads(gather.node, function) is None:
+                self._give_up(value, Problem(module, name, f"the {kind} is gathered with something else"))
+            for each in dict.fromkeys((function, function.outermost)):
+                for reason in self._on_the_loop(name, each, kind):
+                    self._give_up(value, Problem(module, name, reason))
+
+    def _on_the_loop(self, name: cst.Name, function: Function, kind: str) -> Iterator[str]:
+        """Why a name in a function is used where only something asynchronous can be."""
+        regions = self.regions_of(function)
+        if regions.reason and function in self._helpers:
+            yield regions.reason
+        if regions.covers(name):
+            awaited = next((node for node in function.module.above(name) if node in regions.awaits), None)
+            if not isinstance(awaited, cst.Await) or self.in_threads(awaited, function) is None:
+                yield f"the {kind} is used in a task beside others"
 
     def _give_up(self, value: Value, problem: Problem) -> None:
         if value in self._candidates:
@@ -395,64 +354,49 @@ class Plan:
             for each in own(function.node.body)
         )
 
-    def _of(self, helper: Function) -> list[Value]:
+    def _of(self, helper: Function, seen: set[Function]) -> list[Value]:
         """The values that make a helper synchronous, its own or those of the helpers that it calls."""
+        seen.add(helper)
         found = [
-            value for value in self._candidates if any(function is helper for function, _name in value.uses)
+            each for each in self._candidates if any(function is helper for function, _name in each.uses)
         ]
         if found:
             return found
         calls = [each for each in own(helper.node.body) if isinstance(each, cst.Call)]
-        inner = [self.calls_synchronous(each, helper) for each in calls]
+        inner = {self.calls_synchronous(each, helper) for each in calls}
         return [
-            value for each in inner if each is not None and each is not helper for value in self._of(each)
+            value for each in inner if each is not None and each not in seen for value in self._of(each, seen)
         ]
 
-    def _unreachable(self, helper: Function) -> Problem | None:
+    def _unreachable(self, helper: Function) -> Iterator[Problem]:
         """Why a helper cannot become synchronous: somebody who is not converted, or not in this way, uses it."""
         module = helper.module
         if not module.target or self.regions_of(helper).reason:
-            return Problem(module, helper.node, f"{helper.name} is not converted")
+            yield Problem(module, helper.node, f"{helper.name} is not converted")
         if any(isinstance(each, cst.Yield) for each in own(helper.node)) or helper.node.decorators:
-            return Problem(module, helper.node, f"{helper.name} is used by something else than its callers")
+            yield Problem(module, helper.node, f"{helper.name} is used by something else than its callers")
         for function, node in self._references.get(helper, []):
-            around = function.module.parent(node) if function is not None else None
-            if function is None or not isinstance(around, cst.Call) or around.func is not node:
-                return Problem(module, helper.node, f"{helper.name} is handed on")
-            if (
-                function.is_async
-                and function not in self._roots | self._helpers
-                and function.role in ("helper", "nested")
-            ):
-                return Problem(
+            call = function.module.parent(node) if function is not None else None
+            if function is None or not isinstance(call, cst.Call) or call.func is not node:
+                yield Problem(module, helper.node, f"{helper.name} is handed on")
+            elif not function.module.target:
+                yield Problem(function.module, node, f"{function.module.path.name} is not converted")
+            elif self._stays_helper(function):
+                yield Problem(
                     function.module, node, f"{function.name}, which stays asynchronous, calls {helper.name}"
                 )
-            if not function.module.target:
-                return Problem(function.module, node, f"{function.module.path.name} is not converted")
-            awaited = next(
-                (each for each in function.module.above(node) if isinstance(each, cst.Await)), None
-            )
-            if not isinstance(awaited, cst.Await) or not (
-                awaited.expression is around or self.in_threads(awaited, function)
+            elif not isinstance(function.module.parent(call), cst.Await) and not self._is_gathered(
+                call, function
             ):
-                return Problem(function.module, node, f"{helper.name}(…) is not awaited where it is called")
-        return None
+                yield Problem(function.module, node, f"{helper.name}(…) is not awaited where it is called")
 
+    def _stays_helper(self, function: Function) -> bool:
+        return function.is_async and function.role in ("helper", "nested") and function not in self._helpers
 
-def _element(argument: cst.Arg) -> cst.Call | None:
-    value = argument.value
-    if isinstance(value, cst.ListComp | cst.GeneratorExp):
-        value = value.elt
-    return value if isinstance(value, cst.Call) and argument.keyword is None else None
-
-
-def _is_text(statement: cst.BaseStatement | cst.BaseSmallStatement) -> bool:
-    return (
-        isinstance(statement, cst.SimpleStatementLine)
-        and len(statement.body) == 1
-        and isinstance(statement.body[0], cst.Expr)
-        and isinstance(statement.body[0].value, cst.SimpleString | cst.ConcatenatedString)
-    )
+    def _is_gathered(self, call: cst.Call, function: Function) -> bool:
+        """Whether a call is an element of a gather that threads can do."""
+        gather = gather_around(call, function.module)
+        return gather is not None and self.in_threads(gather.node, function) is not None
 
 
 def _references(suite: Suite) -> dict[Function, list[tuple[Function | None, cst.CSTNode]]]:

@@ -23,6 +23,9 @@ _Flat = Any
 _POOL: Final = 100
 """Threads at most for what `gather` did at once: as many as it has elements begin."""
 
+_MADE_ON_LOOP: Final = LIFESPANS | {"aiohttp.ClientSession", "async_asgi_testclient.TestClient"}
+"""Context managers that ask for the running loop when they are made."""
+
 _TYPES: Final = {
     CLIENT.name: ({"httpx.AsyncClient", "httpx2.AsyncClient"}, "", "TestClient"),
     SESSION.name: (
@@ -61,6 +64,7 @@ class Rewriter(cst.CSTTransformer):
         self._taken: dict[Function, set[str]] = {}
         self._before: dict[cst.CSTNode, list[cst.BaseStatement]] = {}
         self._threads: set[cst.CSTNode] = set()
+        self._lists: dict[str, cst.BaseExpression] = {}
         self._moved: dict[int, list[Any]] = {}
 
     # -- functions ---------------------------------------------------------------------------------------------------
@@ -156,11 +160,11 @@ class Rewriter(cst.CSTTransformer):
             statement = next(
                 each for each in self._module.above(original_node) if isinstance(each, STATEMENTS)
             )
-            if self._plan.in_threads(original_node, function):
+            if (gather := self._plan.in_threads(original_node, function)) is not None:
                 self._threads.add(statement)
                 self.added.add(("concurrent.futures", "ThreadPoolExecutor"))
                 assert isinstance(awaited, cst.Call)
-                return _results(awaited)
+                return _results(awaited, keeps_errors=gather.keeps_errors, lists=self._lists)
             name = self._fresh(
                 function, "gathered" if dotted_of(_function_of(awaited)).endswith("gather") else "on_the_loop"
             )
@@ -231,7 +235,8 @@ class Rewriter(cst.CSTTransformer):
             if not is_entered:
                 self._need("run", function)
                 context = cst.Call(
-                    cst.Attribute(cst.Name("run"), cst.Name("context")), [cst.Arg(updated.item)]
+                    cst.Attribute(cst.Name("run"), cst.Name("context")),
+                    [cst.Arg(self._manager(original, updated))],
                 )
                 items.append(updated.with_changes(item=context))
             else:
@@ -248,9 +253,23 @@ class Rewriter(cst.CSTTransformer):
             original_node, updated_node.with_changes(asynchronous=None, items=items or updated_node.items)
         )
 
+    def _manager(self, original: cst.WithItem, updated: cst.WithItem) -> cst.BaseExpression:
+        """A context manager, or what makes it on the loop if it asks for that when it is made."""
+        if (
+            isinstance(original.item, cst.Call)
+            and self._module.qualified(original.item.func) in _MADE_ON_LOOP
+        ):
+            return cst.Lambda(cst.Parameters(), updated.item)
+        return updated.item
+
     def leave_SimpleStatementLine(
         self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
     ) -> _Flat:
+        match updated_node.body:
+            case [cst.Assign(targets=[cst.AssignTarget(target=cst.Name(value=name))]) as assign]:
+                if self._is_for_threads(original_node.body[0]):
+                    self._lists[name] = assign.value
+                    return cst.RemoveFromParent()
         return self._placed(original_node, updated_node)
 
     def leave_If(self, original_node: cst.If, updated_node: cst.If) -> _Flat:
@@ -279,8 +298,8 @@ class Rewriter(cst.CSTTransformer):
             return pool.with_changes(leading_lines=updated.leading_lines, body=cst.IndentedBlock([inner]))
         if original in self._before:
             first, *rest = self._before[original]
-            first = first.with_changes(leading_lines=updated.leading_lines)
-            return cst.FlattenSentinel([first, *rest, updated.with_changes(leading_lines=())])
+            first = first.with_changes(leading_lines=self._spaced(original, updated.leading_lines))
+            return cst.FlattenSentinel([first, *rest, updated.with_changes(leading_lines=[_BLANK])])
         return updated
 
     def _moved_on(self, region: Region, original: cst.BaseStatement, updated: Any, function: Function) -> Any:
@@ -299,7 +318,14 @@ class Rewriter(cst.CSTTransformer):
             body.append(cst.parse_statement(f"return {names}"))
         self._need("run", function)
         call = cst.parse_statement(f"{names} = run({name}())" if names else f"run({name}())")
-        return cst.FlattenSentinel([_coroutine(name, body).with_changes(leading_lines=leading), call])
+        first = _coroutine(name, body).with_changes(leading_lines=self._spaced(region.statements[0], leading))
+        return cst.FlattenSentinel([first, call.with_changes(leading_lines=[_BLANK])])
+
+    def _spaced(self, statement: cst.CSTNode, lines: Sequence[cst.EmptyLine]) -> list[cst.EmptyLine]:
+        """The lines before a local function: at least one, unless it is the first in its block."""
+        block = self._module.parent(statement)
+        is_first = isinstance(block, cst.IndentedBlock) and block.body[0] is statement
+        return [*lines] if is_first or any(each.comment is None for each in lines) else [_BLANK, *lines]
 
     # -- small things ------------------------------------------------------------------------------------------------
 
@@ -308,9 +334,7 @@ class Rewriter(cst.CSTTransformer):
         return _bare(cst.Call(cst.Name("run"), [cst.Arg(_without_parentheses(awaited))]), place)
 
     def _need(self, fixture: str, function: Function) -> None:
-        while function.outer is not None:
-            function = function.outer
-        self._needs.setdefault(function, set()).add(fixture)
+        self._needs.setdefault(function.outermost, set()).add(fixture)
 
     def _stays_on_loop(self, node: cst.CSTNode) -> bool:
         """Whether a node is in a range, which stays as it is: also one of a function that it is nested in."""
@@ -331,6 +355,15 @@ class Rewriter(cst.CSTTransformer):
                 ):
                     return True
         return False
+
+    def _is_for_threads(self, statement: cst.CSTNode) -> bool:
+        """Whether a statement only lists what threads are to call."""
+        function = self._in[-1] if self._in else None
+        if function is None or function not in self._plan.synchronous:
+            return False
+        awaits = self._plan.regions_of(function).awaits
+        gathers = [self._plan.in_threads(each, function) for each in awaits]
+        return any(each is not None and statement in each.statements for each in gathers)
 
     def _fresh(self, function: Function, name: str) -> str:
         taken = self._taken.setdefault(function, used_by(function.node) | bound_by(function.node.body))
@@ -390,6 +423,9 @@ class Rewriter(cst.CSTTransformer):
         return None
 
 
+_BLANK: Final = cst.EmptyLine(indent=False)
+
+
 def _function_of(node: cst.BaseExpression) -> cst.BaseExpression | None:
     return node.func if isinstance(node, cst.Call) else None
 
@@ -403,12 +439,13 @@ def _bare(expression: cst.BaseExpression, place: cst.Await) -> cst.BaseExpressio
 
 
 def _without_parentheses(expression: cst.BaseExpression) -> cst.BaseExpression:
-    if expression.lpar and not any(
+    multiline = any(
         isinstance(each.whitespace_after, cst.ParenthesizedWhitespace) for each in expression.lpar
-    ):
-        if not isinstance(expression, cst.Tuple | cst.GeneratorExp | cst.NamedExpr | cst.Yield):
-            return expression.with_changes(lpar=expression.lpar[1:], rpar=expression.rpar[:-1])
-    return expression
+    )
+    needs = isinstance(expression, cst.Tuple | cst.GeneratorExp | cst.NamedExpr | cst.Yield)
+    if not expression.lpar or multiline or needs:
+        return expression
+    return expression.with_changes(lpar=expression.lpar[1:], rpar=expression.rpar[:-1])
 
 
 def _coroutine(name: str, body: Sequence[cst.BaseStatement]) -> cst.FunctionDef:
@@ -430,28 +467,33 @@ def _synchronous_call(call: cst.Call, target: cst.Attribute, kind: str) -> cst.C
     return call.with_changes(func=target.with_changes(attr=cst.Name(name)))
 
 
-def _results(gather: cst.Call) -> cst.BaseExpression:
+def _results(
+    gather: cst.Call, *, keeps_errors: bool, lists: dict[str, cst.BaseExpression]
+) -> cst.BaseExpression:
     """The results of what threads do at once, in the order of the calls."""
     elements: list[cst.BaseElement] = []
     for argument in gather.args:
         value = argument.value
-        if isinstance(value, cst.ListComp | cst.GeneratorExp):
-            assert isinstance(value.elt, cst.Call)
-            made = cst.ListComp(elt=_submitted(value.elt), for_in=value.for_in)
-            if len(gather.args) == 1:
-                return _all_results(made)
-            elements.append(cst.StarredElement(made))
-        else:
-            assert isinstance(value, cst.Call)
-            elements.append(cst.Element(_submitted(value)))
-    return _all_results(cst.List(elements))
-
-
-def _submitted(call: cst.Call) -> cst.Call:
-    return cst.Call(cst.Attribute(cst.Name("threads"), cst.Name("submit")), [cst.Arg(call.func), *call.args])
-
-
-def _all_results(calls: cst.BaseExpression) -> cst.BaseExpression:
-    found = cst.parse_expression("[each.result() for each in calls]")
+        if argument.keyword is not None:
+            continue
+        if isinstance(value, cst.Name):
+            value = lists[value.value]
+        match value:
+            case cst.ListComp(elt=cst.Call() as call) | cst.GeneratorExp(elt=cst.Call() as call):
+                elements.append(cst.StarredElement(cst.ListComp(elt=_submitted(call), for_in=value.for_in)))
+            case cst.List() | cst.Tuple():
+                elements += [cst.Element(_submitted(each.value)) for each in value.elements]
+            case _:
+                elements.append(cst.Element(_submitted(value)))
+    calls: cst.BaseExpression = cst.List(elements)
+    if len(elements) == 1 and isinstance(elements[0], cst.StarredElement):
+        calls = elements[0].value
+    result = "each.exception() or each.result()" if keeps_errors else "each.result()"
+    found = cst.parse_expression(f"[{result} for each in calls]")
     assert isinstance(found, cst.ListComp)
     return found.with_changes(for_in=found.for_in.with_changes(iter=calls))
+
+
+def _submitted(call: cst.BaseExpression) -> cst.Call:
+    assert isinstance(call, cst.Call)
+    return cst.Call(cst.Attribute(cst.Name("threads"), cst.Name("submit")), [cst.Arg(call.func), *call.args])

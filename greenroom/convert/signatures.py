@@ -53,6 +53,10 @@ def with_parameters(
     comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
     if len(own) > 1 and isinstance(own[0].comma, cst.Comma):
         comma = own[0].comma
+        if isinstance(comma.whitespace_after, cst.ParenthesizedWhitespace):
+            comma = comma.with_changes(
+                whitespace_after=comma.whitespace_after.with_changes(first_line=cst.TrailingWhitespace())
+            )
     elif (
         own
         and isinstance(own[0].comma, cst.Comma)
@@ -61,15 +65,30 @@ def with_parameters(
         comma = cst.Comma(whitespace_after=node.whitespace_before_params)
     if position == len(own) and own:
         last = own[-1]
-        own[-1] = last.with_changes(comma=comma, whitespace_after_param=cst.SimpleWhitespace(""))
+        kept, ending = _comment_kept(comma, last.comma)
+        own[-1] = last.with_changes(comma=kept, whitespace_after_param=cst.SimpleWhitespace(""))
         added = [each.with_changes(comma=comma) for each in added]
-        added[-1] = added[-1].with_changes(
-            comma=last.comma, whitespace_after_param=last.whitespace_after_param
-        )
+        added[-1] = added[-1].with_changes(comma=ending, whitespace_after_param=last.whitespace_after_param)
     elif own:
         added = [each.with_changes(comma=comma) for each in added]
     changed["params"] = [*own[:position], *added, *own[position:]]
     return node.with_changes(params=params.with_changes(**changed))
+
+
+def _comment_kept(
+    separator: cst.Comma, last: cst.Comma | cst.MaybeSentinel
+) -> tuple[cst.Comma, cst.Comma | cst.MaybeSentinel]:
+    """The commas behind the last parameter and the new ones: a comment stays with the parameter that it is about."""
+    if not isinstance(last, cst.Comma) or not isinstance(last.whitespace_after, cst.ParenthesizedWhitespace):
+        return separator, last
+    line = last.whitespace_after.first_line
+    if line.comment is None or not isinstance(separator.whitespace_after, cst.ParenthesizedWhitespace):
+        return separator, last
+    plain = last.whitespace_after.with_changes(first_line=separator.whitespace_after.first_line)
+    if separator.whitespace_after.first_line.comment is not None:
+        plain = plain.with_changes(first_line=cst.TrailingWhitespace())
+    kept = separator.with_changes(whitespace_after=separator.whitespace_after.with_changes(first_line=line))
+    return kept, last.with_changes(whitespace_after=plain)
 
 
 def decorated(node: cst.FunctionDef, function: Function, *, narrowed: bool) -> cst.FunctionDef:
@@ -84,9 +103,9 @@ def decorated(node: cst.FunctionDef, function: Function, *, narrowed: bool) -> c
     for original, each in zip(function.node.decorators, node.decorators, strict=True):
         if is_mark(original.decorator, function.module):
             continue
-        if original is function.fixture:
-            each = each.with_changes(decorator=_fixture(each.decorator, function, narrowed=narrowed))
-        decorators.append(each)
+        is_fixture = original is function.fixture
+        decorator = _fixture(each.decorator, function, narrowed=narrowed) if is_fixture else each.decorator
+        decorators.append(each.with_changes(decorator=decorator))
     if len(decorators) == len(node.decorators):
         return node.with_changes(decorators=decorators)
     # The blank lines before the first decorator stay before the function.

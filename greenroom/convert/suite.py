@@ -10,7 +10,7 @@ from typing import Final
 import libcst as cst
 
 from greenroom.convert.modules import Function, Module
-from greenroom.convert.nodes import dotted_of, text_of
+from greenroom.convert.nodes import called, dotted_of, text_of
 from greenroom.errors import GreenroomError
 
 _FOLDERS: Final = {"test", "tests", "testing", "spec"}
@@ -105,6 +105,19 @@ class Suite:
                 None,
             )
         return self._leads_to(at.qualified(expression))
+
+    def decorator(self, node: cst.Decorator, module: Module) -> str:
+        """What a decorator is: `pytest.mark.skipif`, also where a module gives that a name of its own."""
+        expression = called(node.decorator)
+        name = dotted_of(expression)
+        if name in module.assigned:
+            return module.qualified(called(module.assigned[name]))
+        qualified = module.qualified(expression)
+        place, _, name = qualified.rpartition(".")
+        there = self.module(place)
+        if there is not None and name in there.assigned:
+            return there.qualified(called(there.assigned[name]))
+        return qualified
 
     def module(self, dotted: str) -> Module | None:
         """The module of this name: as it is imported from the root, or from a folder that is on the path."""

@@ -6,15 +6,21 @@ from typing import Final
 
 import libcst as cst
 
+from greenroom.convert.gathers import gather_around
 from greenroom.convert.kinds import KINDS, Kind
-from greenroom.convert.modules import Function, Module
+from greenroom.convert.modules import Function
 from greenroom.convert.nodes import dotted_of, own
 from greenroom.convert.suite import Suite
 from greenroom.convert.values import Value, Values
 
-GATHER: Final = "asyncio.gather"
-
-_HARMLESS: Final = (cst.Comparison, cst.ComparisonTarget, cst.BooleanOperation, cst.UnaryOperation, cst.Expr)
+_HARMLESS: Final = (
+    # Its definition.
+    cst.FunctionDef, cst.Attribute, cst.Param, cst.AssignTarget, cst.AsName, cst.NameItem, cst.Nonlocal,
+    # Where it is followed to.
+    cst.AnnAssign, cst.Assign, cst.WithItem, cst.Return, cst.Yield, cst.Await,
+    # Where it is only looked at.
+    cst.Comparison, cst.ComparisonTarget, cst.BooleanOperation, cst.UnaryOperation, cst.Expr,
+)  # fmt: skip
 
 
 class Uses:
@@ -34,36 +40,22 @@ class Uses:
         module = function.module
         parent = module.parent(name)
         (kind,) = (KINDS[each] for each in value.kinds)
-        match parent:
-            case cst.Attribute() if parent.value is name:
-                return self._attribute(kind, parent, function)
-            case (
-                cst.FunctionDef()
-                | cst.Attribute()
-                | cst.Param()
-                | cst.AssignTarget()
-                | cst.AsName()
-                | cst.NameItem()
-                | cst.Nonlocal()
-            ):
-                return ""
-            case cst.Assign() if not all(isinstance(each.target, cst.Name) for each in parent.targets):
-                return f"the {kind.name} is put into something else"
-            case cst.AnnAssign() | cst.Assign() | cst.WithItem() | cst.Return() | cst.Await():
-                return ""
-            case cst.Yield():
-                return (
-                    ""
-                    if function.fixture is not None
-                    else f"the {kind.name} is handed to whoever calls {function.name}"
-                )
-            case cst.Arg():
-                return self._argument(kind, name, parent, function)
-            case _ if isinstance(parent, _HARMLESS):
-                return ""
-            case cst.Lambda():
-                return f"the {kind.name} is handed to the application"
-        return f"the {kind.name} is put into something else"
+        if isinstance(parent, cst.Attribute) and parent.value is name:
+            return self._attribute(kind, parent, function)
+        if isinstance(parent, cst.Arg):
+            return self._argument(kind, name, parent, function)
+        if isinstance(parent, cst.Yield) and function.fixture is None:
+            return f"the {kind.name} is handed to whoever calls {function.name}"
+        if isinstance(parent, cst.Lambda):
+            return f"the {kind.name} is handed to the application"
+        elsewhere = isinstance(parent, cst.Assign) and not all(
+            isinstance(each.target, cst.Name) for each in parent.targets
+        )
+        return (
+            f"the {kind.name} is put into something else"
+            if elsewhere or not isinstance(parent, _HARMLESS)
+            else ""
+        )
 
     def _attribute(self, kind: Kind, attribute: cst.Attribute, function: Function) -> str:
         module = function.module
@@ -76,7 +68,9 @@ class Uses:
         if not isinstance(call, cst.Call) or call.func is not attribute or method in kind.forbidden:
             return f"{kind.name}.{method} is used in a way that a synchronous {kind.name} does not know"
         around = module.parent(call)
-        if method in kind.awaited and (isinstance(around, cst.Await) or gathers(call, module) is not None):
+        if method in kind.awaited and (
+            isinstance(around, cst.Await) or gather_around(call, module) is not None
+        ):
             return ""
         if method in kind.entered and isinstance(around, cst.WithItem):
             return ""
@@ -130,25 +124,3 @@ class Uses:
                 ):
                     return False
         return self._values.method(name, function) is not None
-
-
-def gathers(call: cst.Call, module: Module) -> cst.Call | None:
-    """The `asyncio.gather(…)` that a call is an element of, alone or in a comprehension, if its results are simply awaited."""
-    around = module.parent(call)
-    if isinstance(around, cst.ListComp | cst.GeneratorExp) and around.elt is call:
-        around = module.parent(around)
-        if not isinstance(around, cst.Arg) or around.star != "*":
-            return None
-    if not isinstance(around, cst.Arg) or around.keyword is not None:
-        return None
-    found = module.parent(around)
-    if (
-        not isinstance(found, cst.Call)
-        or module.qualified(found.func) != GATHER
-        or any(each.keyword for each in found.args)
-    ):
-        return None
-    awaits = module.parent(found)
-    statement = module.parent(awaits)
-    simple = isinstance(statement, cst.Assign | cst.Expr | cst.Return | cst.AnnAssign)
-    return found if isinstance(awaits, cst.Await) and simple else None

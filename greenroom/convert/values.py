@@ -60,7 +60,7 @@ class Value:
         one, two = self.root(), other.root()
         if one is two:
             return
-        two._same = one
+        two._same = one  # noqa: SLF001 - another of its class
         one.kinds |= two.kinds
         one.problems += two.problems
         one.uses += two.uses

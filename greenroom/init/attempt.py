@@ -28,7 +28,7 @@ from greenroom.diagnosis.exceptions import chain
 from greenroom.errors import GreenroomError, RefusedError
 from greenroom.guard import Guard
 from greenroom.loop import Loop
-from greenroom.loop.thread import instances
+from greenroom.loop.engines import instances
 from greenroom.output import silent
 from greenroom.places import explained
 from greenroom.processes import captured

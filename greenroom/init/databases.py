@@ -39,7 +39,7 @@ _PARTS: Final = {
     "host": frozenset({"HOST", "HOSTNAME", "SERVER", "ADDRESS", "ADDR", "ENDPOINT"}),
     "port": frozenset({"PORT"}),
     "user": frozenset({"USER", "USERNAME", "LOGIN", "ROLE"}),
-    "password": frozenset({"PASSWORD", "PASS", "PASSWD", "PW", "PWD"}),
+    "password": frozenset({"PASSWORD", "PASS", "PASSWD", "PSWD", "PW", "PWD"}),
     "database": frozenset({"DB", "DATABASE", "NAME", "DBNAME", "BASE"}),
 }
 

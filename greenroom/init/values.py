@@ -41,6 +41,9 @@ _PAIR: Final = re.compile(r"""^\s*(?:- )?["']?([A-Z][A-Z0-9_]{2,})["']?\s*[:=]\s
 
 _ASSIGNED: Final = re.compile(r"""(?<![\w$])([A-Z][A-Z0-9_]*)=("[^"]*"|'[^']*'|[^\s&;"']+)""")
 
+_ENTRY: Final = re.compile(r"""["'](?:[RDU]:)*([A-Za-z_]\w*)\s*=\s*([^"']+)["']""")
+"""One of pytest-env's list, where letters before the name say when it is set."""
+
 _MACHINERY: Final = re.compile(
     r"^(GITHUB|GH|CI|PATH|PYTHON|UV|PIP|POETRY|DOCKER|COMPOSE|TOX|NOX|COVERAGE|CODECOV|PY|NODE|NPM|IMAGE|REGISTRY|HOME|LC|LANG)(_|$)"
     r"|^PYTHON|(^|_)(DATABASE|DB|POSTGRES|POSTGRESQL|PG)(_|$)"
@@ -95,7 +98,7 @@ class Values:
 
     def environment(self) -> dict[str, Value]:
         """The variables that the tests run with today, in CI or by tox and nox; without those of the machinery and of databases."""
-        found: dict[str, Value] = {}
+        found = self._of_pytest()
         for path, tests in self._files.items():
             text = self._repository.text(path)
             if not tests or path.name in {"conftest.py", "pyproject.toml", "setup.cfg"}:
@@ -105,6 +108,21 @@ class Values:
                 if value and not _MACHINERY.search(match[1]) and not _COMPUTED.search(value):
                     where = self._repository.shown(path, text.count("\n", 0, match.start(1)) + 1)
                     found.setdefault(match[1], Value(value, where, tests))
+        return found
+
+    def _of_pytest(self) -> dict[str, Value]:
+        """The variables that pytest-env sets, by a list in pyproject.toml. Other files have a pair on each line."""
+        found: dict[str, Value] = {}
+        for path in self._files:
+            text = self._repository.text(path) if path.name == "pyproject.toml" else ""
+            for block in re.finditer(r"(?m)^env\s*=\s*\[([^\]]*)\]", text):
+                for match in _ENTRY.finditer(block[1]):
+                    value = _cleaned(match[2])
+                    if value and not _MACHINERY.search(match[1]) and not _COMPUTED.search(value):
+                        line = text.count("\n", 0, block.start(1) + match.start(1)) + 1
+                        found.setdefault(
+                            match[1], Value(value, self._repository.shown(path, line), tests=True)
+                        )
         return found
 
     def today(self, read: set[str]) -> dict[str, Value]:

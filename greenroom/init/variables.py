@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from greenroom.init.applications import last
@@ -59,15 +61,31 @@ def variables(repository: Repository) -> list[Variable]:
     return list(found.values())
 
 
+class _Classes:
+    """The classes of a checkout. Several may have one name: each service of a monorepo has its own `Settings`."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.all: list[_Class] = []
+        self._named: dict[str, list[_Class]] = {}
+        for module in repository.modules:
+            for node in ast.walk(module.tree):
+                if isinstance(node, ast.ClassDef):
+                    each = _Class(node, module, [last(base) for base in node.bases], _options(node))
+                    self.all.append(each)
+                    self._named.setdefault(node.name, []).append(each)
+
+    def named(self, name: str, module: Module) -> _Class | None:
+        """The class that a module means by a name: of those in the checkout, the one that is nearest to it."""
+
+        def near(each: _Class) -> int:
+            return len(Path(os.path.commonpath([each.module.path, module.path])).parts)
+
+        return max(self._named.get(name, ()), key=near, default=None)
+
+
 def _fields(repository: Repository) -> Iterator[Variable]:
-    classes: dict[str, _Class] = {}
-    for module in repository.modules:
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.ClassDef):
-                classes.setdefault(
-                    node.name, _Class(node, module, [last(base) for base in node.bases], _options(node))
-                )
-    for each in classes.values():
+    classes = _Classes(repository)
+    for each in classes.all:
         if _is_settings(each, classes) and not repository.is_test(each.module.path):
             options: dict[str, ast.expr] = {}
             for ancestor in reversed(_line(each, classes)):
@@ -76,16 +94,17 @@ def _fields(repository: Repository) -> Iterator[Variable]:
                 yield from _of(repository, ancestor, options, classes)
 
 
-def _is_settings(each: _Class, classes: dict[str, _Class]) -> bool:
+def _is_settings(each: _Class, classes: _Classes) -> bool:
     return any(base.endswith("BaseSettings") for ancestor in _line(each, classes) for base in ancestor.bases)
 
 
-def _line(each: _Class, classes: dict[str, _Class], seen: tuple[str, ...] = ()) -> list[_Class]:
+def _line(each: _Class, classes: _Classes, seen: tuple[str, ...] = ()) -> list[_Class]:
     """A class and its ancestors that the repository has."""
     line = [each]
     for base in each.bases:
-        if base in classes and base not in seen and classes[base] is not each:
-            line += _line(classes[base], classes, (*seen, each.node.name))
+        found = classes.named(base, each.module)
+        if found is not None and base not in seen and found is not each:
+            line += _line(found, classes, (*seen, each.node.name))
     return line
 
 
@@ -126,7 +145,7 @@ def _of(
     repository: Repository,
     each: _Class,
     options: dict[str, ast.expr],
-    classes: dict[str, _Class],
+    classes: _Classes,
     before: str = "",
 ) -> Iterator[Variable]:
     prefix = before or (text(options.get("env_prefix")) or "")
@@ -141,17 +160,18 @@ def _of(
         alias, default, required = _field(statement)
         name = alias or prefix + field
         name = name if sensitive else name.upper()
-        part = next((each for each in _words(_plain(statement.annotation)) if each in classes), None)
-        nested = part is not None and not _is_enum(classes[part])
-        if nested and part is not None and not _is_settings(classes[part], classes):
+        words = _words(_plain(statement.annotation))
+        part = next(filter(None, (classes.named(word, each.module) for word in words)), None)
+        nested = part is not None and not _is_enum(part)
+        if nested and part is not None and not _is_settings(part, classes):
             if delimiter:
-                for ancestor in reversed(_line(classes[part], classes)):
+                for ancestor in reversed(_line(part, classes)):
                     yield from _of(repository, ancestor, options, classes, f"{name}{delimiter}")
             continue
         if nested:
             continue  # settings of their own, with their own names
         if part is not None:
-            kind = _members(classes[part]) or kind
+            kind = _members(part) or kind
         where = repository.shown(each.module.path, statement.lineno)
         yield Variable(name, kind, default, required, where)
 

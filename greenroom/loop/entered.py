@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
@@ -27,13 +27,17 @@ class Entered(Generic[T]):
 
     Args:
         loop: Where it runs.
-        manager: The asynchronous context manager.
+        manager: The asynchronous context manager, or what makes it on the loop.
     """
 
-    def __init__(self, loop: Loop, manager: AbstractAsyncContextManager[T]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        manager: AbstractAsyncContextManager[T] | Callable[[], AbstractAsyncContextManager[T]],
+    ) -> None:
         self._loop = loop
         self._manager = manager
-        self._title = type(manager).__name__
+        self._title = getattr(manager, "__qualname__", type(manager).__name__)
         self._context = Context()
         self._carried = Carried()
         self._begun: Future[T] = Future()
@@ -109,7 +113,7 @@ class Entered(Generic[T]):
         entered = False
         suppressed = False
         try:
-            async with self._manager as value:
+            async with _made(self._manager) as value:
                 entered = True
                 answer(self._begun, value)
                 await self._wanted.wait()
@@ -119,6 +123,10 @@ class Entered(Generic[T]):
             answer(self._left, suppressed)
         except BaseException as error:  # noqa: BLE001 - the caller raises it
             _fail(self._left if entered else self._begun, error)
+
+
+def _made(manager: Any) -> Any:
+    return manager if hasattr(manager, "__aenter__") else manager()
 
 
 def each(loop: Loop, iterable: AsyncIterable[T]) -> Iterator[T]:

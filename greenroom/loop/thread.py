@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import inspect
-import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -20,6 +18,7 @@ from sqlalchemy import Engine
 from greenroom.diagnosis.loops import THREAD
 from greenroom.errors import HangError
 from greenroom.loop import waiting
+from greenroom.loop.engines import Engines
 from greenroom.loop.tasks import CALL, Tasks
 
 T = TypeVar("T")
@@ -46,6 +45,7 @@ class Loop:
             test that comes of it, and is forgotten with the test.
         broken: Why nothing more can run on the loop, once `trouble` has seen that.
         tasks: Those that calls have begun.
+        engines: Those that may have connections.
         can_hop: Whether what runs now may wait for the loop although it is on it; never without `async_tests`.
         hop: Waits there.
 
@@ -58,6 +58,7 @@ class Loop:
         self.swallowed: tuple[str, BaseException] | None = None
         self.broken: HangError | None = None
         self.tasks = Tasks()
+        self.engines = Engines()
         self.can_hop: Callable[[], bool] = lambda: False
         self.hop: Callable[[Future[Any], float], None] = lambda _future, _seconds: None
         self._hung = False
@@ -307,11 +308,10 @@ class Loop:
                 where = waiting.where_blocked(thread)
             raise HangError(f"The event loop of the application did not end with the run. {where}")
 
-    @staticmethod
-    def _wind_up(loop: asyncio.AbstractEventLoop, portal: BlockingPortal) -> None:
+    def _wind_up(self, loop: asyncio.AbstractEventLoop, portal: BlockingPortal) -> None:
         """Close connections, and cancel the tasks."""
         with contextlib.suppress(Exception):
-            asyncio.run_coroutine_threadsafe(_dispose(None), loop).result(_END)
+            asyncio.run_coroutine_threadsafe(_dispose(self.engines.connected()), loop).result(_END)
         with contextlib.suppress(Exception):
             # A task that waits for ever must not keep the run from ending.
             portal.start_task_soon(partial(portal.stop, cancel_remaining=True)).result(_END)
@@ -327,12 +327,13 @@ class Loop:
         Raises:
             HangError: They cannot be closed.
         """
-        if self._thread is not None:
-            self.run(_dispose(database), what="closing the application's pooled connections")
+        engines = [each for each in self.engines.connected() if database in (None, each.url.database)]
+        if self._thread is not None and any(each.dialect.is_async for each in engines):
+            self.run(_dispose(engines), what="closing the application's pooled connections")
         if database is not None:
-            for sync_engine in instances(Engine):
-                if sync_engine.url.database == database and not sync_engine.dialect.is_async:
-                    sync_engine.dispose()
+            for each in engines:
+                if not each.dialect.is_async:
+                    each.dispose()
 
 
 async def awaited(awaitable: Awaitable[T]) -> T:
@@ -345,27 +346,9 @@ async def _called(function: Callable[..., Any], *args: Any) -> Any:
     return await result if inspect.isawaitable(result) else result
 
 
-async def _dispose(database: str | None) -> None:
-    if "sqlalchemy.ext.asyncio" in sys.modules:
-        from greenroom.private.sqlalchemy import async_engines
+async def _dispose(engines: list[Engine]) -> None:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
-        for engine in async_engines():
-            if database in (None, engine.url.database):
-                await engine.dispose()
-
-
-def instances(kind: type[T]) -> list[T]:
-    """All objects of a type or its subtypes. By type(), since isinstance() wakes up proxies and mocks."""
-    kinds = _with_subtypes(kind)
-    try:
-        # A search in a set is twice as fast as issubclass(), and there are hundreds of thousands of objects.
-        return [found for found in gc.get_objects() if type(found) in kinds]
-    except TypeError:  # some metaclass takes the hash from its classes
-        return [found for found in gc.get_objects() if issubclass(type(found), kind)]
-
-
-def _with_subtypes(kind: type[T]) -> set[type[T]]:
-    found = {kind}
-    for each in type.__subclasses__(kind):
-        found |= _with_subtypes(each)
-    return found
+    for engine in engines:
+        if engine.dialect.is_async:
+            await AsyncEngine(engine).dispose()

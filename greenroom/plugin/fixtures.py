@@ -129,7 +129,9 @@ class _Run:
         self._open()
         return self._worker.run(awaitable)
 
-    def context(self, manager: AbstractAsyncContextManager[T], /) -> AbstractContextManager[T]:
+    def context(
+        self, manager: AbstractAsyncContextManager[T] | Callable[[], AbstractAsyncContextManager[T]], /
+    ) -> AbstractContextManager[T]:
         self._open()
         return Entered(self._worker.loop, manager)
 

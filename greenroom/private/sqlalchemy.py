@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import greenlet  # type: ignore[import-untyped]
-from sqlalchemy.engine import create
+from sqlalchemy.engine import Engine, create
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, session
 from sqlalchemy.orm.session import _sessions
@@ -16,7 +16,7 @@ from sqlalchemy.pool.base import _ConnectionFairy, _ConnectionRecord
 if TYPE_CHECKING:
     from types import FrameType
 
-    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.pool import Pool
 
 _FILE: Final = session.__file__
@@ -59,13 +59,14 @@ def sessions() -> list[Session]:
     return [found for reference in _sessions.valuerefs() if (found := reference()) is not None]
 
 
-def async_engines() -> list[AsyncEngine]:
-    """All asynchronous engines of the process that have not been collected. To search the memory takes up to a tenth of a second."""
-    from sqlalchemy.ext.asyncio import AsyncEngine
-    from sqlalchemy.ext.asyncio.base import ReversibleProxy
-
-    found = [reference() for reference in list(ReversibleProxy._proxy_objects.values())]  # noqa: SLF001
-    return [each for each in found if isinstance(each, AsyncEngine)]
+def engines_with_front() -> list[Engine]:
+    """The engines that belong to an `AsyncEngine`, or did, and have not been collected."""
+    try:
+        from sqlalchemy.ext.asyncio.base import ReversibleProxy
+    except ImportError:  # 2.1 without greenlet
+        return []
+    found = [reference() for reference in list(ReversibleProxy._proxy_objects)]  # noqa: SLF001
+    return [each for each in found if isinstance(each, Engine)]
 
 
 def pool_of(record: Any) -> Pool:

@@ -19,6 +19,7 @@ from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any, Final
 
 import greenlet  # type: ignore[import-untyped]
+from sqlalchemy import Connection, Engine
 from sqlalchemy.pool import Pool
 
 from greenroom.diagnosis import fixes, loops
@@ -38,6 +39,16 @@ _DIALECTS: Final = "sqlalchemy.dialects.postgresql."
 _CLOSED_LOOPS: Final[list[Any]] = []
 """Connections whose loop is closed. They cannot be closed properly any more, and one that is garbage-collected warns, in
 whatever test runs at that time."""
+
+_USES: Final = (
+    "before_cursor_execute",
+    "begin",
+    "savepoint",
+    "rollback_savepoint",
+    "release_savepoint",
+    "commit",
+    "rollback",
+)
 
 _BASE_EVENTS: Final = re.compile(r"asyncio[/\\]base_events\.py$")
 
@@ -97,6 +108,9 @@ class PoolGuard:
 
         ConnectionRecord.get_connection = get_connection  # type: ignore[method-assign,assignment]
         undo.callback(setattr, ConnectionRecord, "get_connection", stock)
+        # A session that a fixture opened has its connection already.
+        for event in _USES:
+            listen(Engine, event, self._used, undo)
 
     def _made(self, connection: Any, record: Any) -> None:
         loop = _running()
@@ -106,6 +120,31 @@ class PoolGuard:
 
     def _use(self, loop: asyncio.AbstractEventLoop) -> Use:
         return Use(loop, *_who(), test=self._current.test)
+
+    def _used(self, connection: Connection, *_: Any) -> None:
+        """Refuse a connection that is held open, and used while its own loop may be using it, too."""
+        __tracebackhide__ = True
+        running = _running()
+        if running is None or connection.closed:
+            return
+        made: Use | None = connection.info.get(_KEY)
+        if (
+            made is not None
+            and made.loop is not running
+            and made.loop.is_running()
+            and connection.dialect.driver == "asyncpg"
+        ):
+            error = ForeignLoopError(
+                _explanation(
+                    made,
+                    self._use(running),
+                    connection.engine.pool,
+                    type(connection.connection.dbapi_connection).__module__,
+                    word="used",
+                ).render()
+            )
+            self._findings.add(error)
+            raise error
 
     def _refuse(self, record: Any, made: Use) -> None:
         __tracebackhide__ = True
@@ -165,7 +204,7 @@ def _who() -> tuple[str, str, Line | None]:
     return runner, thread, next((line for line in lines[:loop] if line.is_users), None)
 
 
-def _explanation(made: Use, asked: Use, pool: Any, dialect: str) -> Explanation:
+def _explanation(made: Use, asked: Use, pool: Any, dialect: str, word: str = "asked for") -> Explanation:
     engine = engine_name(pool) or "an engine"
     fails = (
         "With psycopg that works until a task has to wait for a connection, and fails then with “Queue … is bound to a "
@@ -174,12 +213,17 @@ def _explanation(made: Use, asked: Use, pool: Any, dialect: str) -> Explanation:
         else "With asyncpg that fails with “attached to a different loop”, then with “another operation is in progress”, "
         "and where both loops are alive it can crash the interpreter."
     )
+    held = word == "used"
+    rule = (
+        "A session or a connection that is open belongs to one event loop, as all that it has begun does."
+        if held
+        else "An asynchronous engine is for one event loop: its pool keeps connections, and hands them out to whatever loop asks next."
+    )
     return Explanation(
-        f"A pooled connection of {engine} was asked for on another event loop than it was made on",
+        f"A pooled connection of {engine} was {word} on another event loop than it was made on",
         "",
-        "An asynchronous engine is for one event loop: its pool keeps connections, and hands them out to whatever loop asks "
-        f"next. {fails}",
-        [fixes.on_greenrooms_loop(), fixes.NO_POOL],
+        f"{rule} {fails}",
+        [fixes.on_greenrooms_loop(), *(() if held else (fixes.NO_POOL,))],
         "different-loop",
-        evidence=f"made {made}\nasked for {asked}",
+        evidence=f"made {made}\n{word} {asked}",
     )

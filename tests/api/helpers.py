@@ -65,6 +65,11 @@ def ok(response: Response, status: int = 200) -> Any:
     return response.json()
 
 
+def by_status(responses: list[Response]) -> list[int]:
+    """The status codes, in order of their number."""
+    return sorted(response.status_code for response in responses)
+
+
 def assert_problem(response: Response, status: int, code: str | None) -> dict[str, Any]:
     """Check that a response is a problem document of this kind (RFC 9457). Returns the document."""
     assert response.status_code == status, response.text

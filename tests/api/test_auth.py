@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from httpx2 import Response
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from app.attempts import Attempts
-from app.models import User
+from app.models import AuditEntry, User
 from app.resources import Resources
 from app.security import Purpose, Security
 from app.settings import get_settings
-from tests.api.helpers import PASSWORD, SignUp, assert_problem, log_in, ok, register
+from tests.api.helpers import PASSWORD, SignUp, assert_problem, by_status, log_in, ok, register
 from tests.fixtures import Clock, Configure
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
@@ -43,6 +44,12 @@ PROTECTED = [
     ("POST", "/api/v1/providers/{provider_id}/disconnect"),
     ("GET", "/api/v1/audit"),
 ]
+
+
+@pytest.fixture
+def user(sign_up: SignUp) -> TestClient:
+    """A client of a user, Ada, who registers in each test: in this module nobody is there before."""
+    return sign_up("ada@example.org")
 
 
 # -- POST /auth/register --
@@ -125,6 +132,19 @@ def test_register_body_that_is_no_text(client: TestClient) -> None:
     )
 
     assert_problem(response, 400, None)
+
+
+def test_registrations_with_the_same_address(
+    client: TestClient, session: Session, at_once: Callable[..., list[Response]]
+) -> None:
+    """Of registrations at once with one address exactly one succeeds, and is the only one in the log."""
+    body = {"email": "ada@example.org", "password": PASSWORD, "name": "Ada"}
+
+    responses = at_once(*[lambda: client.post("/api/v1/auth/register", json=body)] * 3)
+
+    assert by_status(responses) == [201, 409, 409]
+    assert session.scalar(select(func.count()).select_from(User)) == 1
+    assert session.scalar(select(func.count()).select_from(AuditEntry)) == 1
 
 
 # -- POST /auth/login --

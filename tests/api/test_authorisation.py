@@ -10,7 +10,6 @@ from starlette.testclient import TestClient
 from app.models import AuditEntry, Connection, ConnectionStatus, Token
 from app.security import Purpose, Security, fingerprint
 from tests.api.helpers import (
-    SignUp,
     add_provider,
     approve,
     assert_problem,
@@ -77,10 +76,9 @@ def test_start_keeps_the_browsers_mark(user: TestClient, provider: str) -> None:
     assert ok(user.get(two))["alias"] == "Holidays"
 
 
-def test_start_behind_a_public_url(reconfigure: Configure, sign_up: SignUp) -> None:
+def test_start_behind_a_public_url(user: TestClient, reconfigure: Configure) -> None:
     """PUBLIC_URL says where the browser comes back to, whatever host the request named."""
     reconfigure(PUBLIC_URL="https://app.example/")
-    user = sign_up("ada@example.org")
 
     response = user.post(f"{add_provider(user)}/authorise")
 

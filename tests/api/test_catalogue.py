@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from app.models import CatalogueEntry
-from tests.api.helpers import SignUp, assert_problem, ok
+from tests.api.helpers import assert_problem, log_in, ok
 from tests.fixtures import Configure
 
 
@@ -53,7 +53,7 @@ def test_catalogue_is_read_from_the_database(user: TestClient, session: Session)
     assert [entry["key"] for entry in ok(user.get("/api/v1/catalogue"))] == ["piggy", "schwab", "sandbox"]
 
 
-def test_catalogue_in_production(reconfigure: Configure, sign_up: SignUp) -> None:
+def test_catalogue_in_production(user: TestClient, reconfigure: Configure) -> None:
     """In production the sandbox is not on offer, and cannot be added."""
     reconfigure(
         ENVIRONMENT="production",
@@ -61,7 +61,7 @@ def test_catalogue_in_production(reconfigure: Configure, sign_up: SignUp) -> Non
         ENCRYPTION_KEY="k" * 43 + "=",
         PUBLIC_URL="https://app.example",
     )
-    user = sign_up("ada@example.org")
+    user.headers["Authorization"] = f"Bearer {log_in(user, 'ada@example.org')}"  # under the new key
 
     assert [entry["key"] for entry in ok(user.get("/api/v1/catalogue"))] == ["schwab"]
     response = user.post("/api/v1/providers", json={"key": "sandbox", "alias": "x"})

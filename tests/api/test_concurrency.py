@@ -1,68 +1,16 @@
 """Requests at the same time: the database decides who wins, and nobody waits for ever."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Barrier
 
-import pytest
 from httpx2 import Response
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
-from app.models import AuditEntry, Provider, User
-from tests.api.helpers import (
-    PASSWORD,
-    SignUp,
-    add_provider,
-    approve,
-    assert_problem,
-    authorise,
-    ok,
-    start,
-)
+from app.models import Provider
+from tests.api.helpers import add_provider, approve, assert_problem, authorise, by_status, ok, start
 from tests.fixtures import OutsideProvider
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    """Threads for requests at the same time."""
-    with ThreadPoolExecutor() as executor:
-        yield executor
-
-
-@pytest.fixture
-def at_once(threads: ThreadPoolExecutor) -> Callable[..., list[Response]]:
-    """Send requests at the same moment, each from a thread of its own. Returns their responses."""
-
-    def at_once(*requests: Callable[[], Response]) -> list[Response]:
-        barrier = Barrier(len(requests))
-
-        def send(request: Callable[[], Response]) -> Response:
-            barrier.wait()
-            return request()
-
-        return list(threads.map(send, requests))
-
-    return at_once
-
-
-def by_status(responses: list[Response]) -> list[int]:
-    """The status codes, in order of their number."""
-    return sorted(response.status_code for response in responses)
-
-
-def test_registrations_with_the_same_address(
-    client: TestClient, session: Session, at_once: Callable[..., list[Response]]
-) -> None:
-    """Of registrations at once with one address exactly one succeeds, and is the only one in the log."""
-    body = {"email": "ada@example.org", "password": PASSWORD, "name": "Ada"}
-
-    responses = at_once(*[lambda: client.post("/api/v1/auth/register", json=body)] * 3)
-
-    assert by_status(responses) == [201, 409, 409]
-    assert session.scalar(select(func.count()).select_from(User)) == 1
-    assert session.scalar(select(func.count()).select_from(AuditEntry)) == 1
 
 
 def test_creations_with_the_same_alias(
@@ -152,19 +100,18 @@ def test_callbacks_at_once(user: TestClient, provider: str, at_once: Callable[..
 
 
 def test_users_do_not_wait_for_each_other(
-    sign_up: SignUp, schwab: OutsideProvider, threads: ThreadPoolExecutor
+    user: TestClient, other_user: TestClient, schwab: OutsideProvider, threads: ThreadPoolExecutor
 ) -> None:
     """While one user's provider does not answer, another user's is synchronised."""
-    ada, grace = sign_up("ada@example.org"), sign_up("grace@example.org")
-    slow = add_provider(ada, key="schwab")
-    authorise(ada, slow)
-    quick = add_provider(grace)
-    authorise(grace, quick)
+    slow = add_provider(user, key="schwab")
+    authorise(user, slow)
+    quick = add_provider(other_user)
+    authorise(other_user, quick)
     schwab.hold()
-    waiting = threads.submit(ada.post, f"{slow}/sync")
+    waiting = threads.submit(user.post, f"{slow}/sync")
     schwab.wait_for_request()
 
-    ok(grace.post(f"{quick}/sync"))
+    ok(other_user.post(f"{quick}/sync"))
 
     assert not waiting.done()
     schwab.release()

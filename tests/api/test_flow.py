@@ -1,16 +1,18 @@
 """The whole way of a user through the service, and what of it must be seen nowhere."""
 
 import logging
+import re
 import threading
 
 import pytest
-from httpx2 import Response
+from fastapi import FastAPI
+from httpx2 import Request, Response
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from app.models import AuditEntry, Connection, Provider, Token, User
-from tests.api.helpers import PASSWORD, add_provider, approve, log_in, ok, start
+from tests.api.helpers import PASSWORD, add_provider, approve, authorise, log_in, ok, register, start
 from tests.fixtures import OutsideProvider
 
 
@@ -110,3 +112,34 @@ def test_secrets_are_seen_nowhere(
         *stored.split(),
     ):
         assert secret not in text_seen
+
+
+def test_every_endpoint_says_who_acts(app: FastAPI, client: TestClient, session: Session) -> None:
+    """Whatever an endpoint changes has an actor. An endpoint that this test does not ask fails it as well."""
+    asked = set()
+
+    def note(request: Request) -> None:
+        asked.add((request.method, re.sub(r"[0-9a-f-]{36}", "{provider_id}", request.url.path)))
+
+    client.event_hooks = {"request": [note]}
+    register(client, "ada@example.org")
+    client.headers["Authorization"] = f"Bearer {log_in(client, 'ada@example.org')}"
+    provider = add_provider(client)
+    authorise(client, provider)
+    for action in ("sync", "refresh", "disconnect"):
+        ok(client.post(f"{provider}/{action}"))
+    ok(client.patch(provider, json={"alias": "Renamed"}))
+    ok(client.get(provider))
+    assert client.delete(provider).status_code == 204
+    for path in ("/api/v1/me", "/api/v1/catalogue", "/api/v1/providers", "/api/v1/audit"):
+        ok(client.get(path))
+    for path in ("/health/live", "/health/ready"):
+        ok(client.get(path))
+
+    endpoints = {
+        (method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods
+    }
+    assert endpoints <= asked
+    entries = session.execute(select(AuditEntry.action, AuditEntry.user_id)).all()
+    assert {user_id for _, user_id in entries} == {1}, entries
+    assert len(entries) > len(endpoints) - 6  # each that changes something, and one or two of them twice

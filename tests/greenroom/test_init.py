@@ -235,6 +235,49 @@ def test_synchronous_in_backend(bare: Project) -> None:
     assert written(bare, folder="backend") == expected
 
 
+def test_settings_of_several_services(bare: Project) -> None:
+    """In a checkout with several services, each with a class `Settings`, those of this service are read."""
+    bare.write("alerts/app/settings.py", SETTINGS.replace("database_url", "alerts_topic"))
+    bare.write(
+        "orders/pyproject.toml",
+        '[project]\nname = "orders"\n\n[tool.pytest.ini_options]\nenv = [\n    "REGION = north",\n]\n',
+    )
+    service(bare, "orders/", "app")
+    bare.write(
+        "orders/app/settings.py", SETTINGS.replace("settings =", "    region: str\n\n\n    settings =")
+    )
+    migrations(bare, "orders/", "app")
+    assert written(bare, folder="orders") == {
+        "app": "app.main:app",
+        "alembic": "alembic.ini",
+        "environment_defaults": {"REGION": "north"},
+    }
+
+
+def test_variables_of_pytest_env(bare: Project) -> None:
+    """What pytest-env sets is set when the application is tried, also where the setting has a default."""
+    bare.write(
+        "pyproject.toml",
+        """
+        [tool.pytest.ini_options]
+        env = [
+            "D:DOCS_ARE_READ=true",  # or it does not start
+            "ELSEWHERE=not read by the project",
+        ]
+        """,
+    )
+    service(
+        bare,
+        main=MAIN + '\n\n    if not settings.docs_are_read:\n        raise SystemExit("read the docs")\n',
+    )
+    bare.write(
+        "shop/settings.py",
+        SETTINGS.replace("settings =", "    docs_are_read: bool = False\n\n\n    settings ="),
+    )
+    migrations(bare)
+    assert written(bare)["environment_defaults"] == {"DOCS_ARE_READ": "true"}
+
+
 def test_settings_in_the_package(bare: Project) -> None:
     """A package that has pytest's settings in it is no project: it is imported from the folder above."""
     service(bare, "backend/")

@@ -89,6 +89,37 @@ def test_another_thread(client, number):
     ])  # fmt: skip
 
 
+def test_session_that_is_open(project: Project) -> None:
+    """Nor does it get the connection of a session that a fixture holds open: the interpreter crashed there."""
+    project.write(
+        "tests/test_it.py",
+        """
+import asyncio
+
+from sqlalchemy import text
+
+
+async def count(session):
+    for _ in range(200):
+        await session.scalar(text("SELECT count(*) FROM customers"))
+
+def test_it(async_session, run):
+    run(count(async_session))
+    asyncio.run(count(async_session))
+
+def test_next(async_session, run):
+    run(count(async_session))
+""",
+    )
+    result = project.pytest("tests/test_it.py", "-p", "no:randomly")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines([
+        "E *A pooled connection of * was used on another event loop than it was made on",
+        "E *made on greenroom's loop*",
+        "E *used on the loop that was started at tests/test_it.py:*: asyncio.run(count(async_session)), in the thread 'MainThread'",
+    ])  # fmt: skip
+
+
 def test_application_that_hides_it(project: Project) -> None:
     """An application that answers each exception with a 500 does not hide it: the test fails all the same."""
     project.write(

@@ -1,7 +1,8 @@
 """The fixtures of the reference suite's API tests, as the other ways to test provide them. A pytest plugin.
 
 BENCH_PEER says which: `testclient` enters a TestClient for each, with a NullPool, and empties all tables; `wrapper` replaces
-the application's session by a synchronous one in an outer transaction.
+the application's session by a synchronous one in an outer transaction. With neither of them are the rows of a fixture of
+wider scope still there in the next test, so the suite's fixtures are all made for each test.
 """
 
 from __future__ import annotations
@@ -130,3 +131,10 @@ def make_client(app: Any) -> Iterator[Callable[..., TestClient]]:
 def client(make_client: Callable[..., TestClient]) -> TestClient:
     """A client."""
     return make_client()
+
+
+def _for_each_test(*arguments: Any, _fixture: Callable[..., Any] = pytest.fixture, **options: Any) -> Any:
+    return _fixture(*arguments, **options | {"scope": "function"})
+
+
+pytest.fixture = _for_each_test
