@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,11 +62,10 @@ def sessions() -> list[Session]:
 
 def engines_with_front() -> list[Engine]:
     """The engines that belong to an `AsyncEngine`, or did, and have not been collected."""
-    try:
-        from sqlalchemy.ext.asyncio.base import ReversibleProxy
-    except ImportError:  # 2.1 without greenlet
+    base = sys.modules.get("sqlalchemy.ext.asyncio.base")
+    if base is None:  # then nobody has made one
         return []
-    found = [reference() for reference in list(ReversibleProxy._proxy_objects)]  # noqa: SLF001
+    found = [reference() for reference in list(base.ReversibleProxy._proxy_objects)]  # noqa: SLF001
     return [each for each in found if isinstance(each, Engine)]
 
 
