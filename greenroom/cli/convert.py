@@ -36,9 +36,16 @@ _FOLDERS: Final = ("tests", "test")
 @click.option(
     "--check", is_flag=True, help="Write nothing; the exit code is 1 if something would be converted."
 )
+@click.option(
+    "--isolation",
+    is_flag=True,
+    help="Also replace the suite's own isolation (savepoints, create_all, overrides) by greenroom's.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @click.pass_obj
-def convert(call: Call, paths: tuple[str, ...], as_diff: bool, check: bool, as_json: bool) -> int:
+def convert(
+    call: Call, paths: tuple[str, ...], as_diff: bool, check: bool, isolation: bool, as_json: bool
+) -> int:
     """Convert asynchronous tests, fixtures and helpers to synchronous ones: files, folders, or single tests.
 
     Without a PATH it converts the folder tests. What cannot be converted surely stays as it is, and is listed with its
@@ -59,7 +66,7 @@ def convert(call: Call, paths: tuple[str, ...], as_diff: bool, check: bool, as_j
     root, app, runs_async = _project(start)
     targets, only = _targets(paths, start)
     call.console.say(f"reading {', '.join(_shown(each, start) for each in targets)} …")
-    found = conversion(root, targets, app=app, only=only)
+    found = conversion(root, targets, app=app, only=only, isolation=isolation)
     writes = not (as_diff or check)
     if writes:
         for path, (_before, after) in found.files.items():
@@ -86,7 +93,7 @@ def _project(start: Path) -> tuple[Path, str, bool]:
     return config.root, config.app, config.async_tests
 
 
-def _targets(paths: tuple[str, ...], start: Path) -> tuple[list[Path], frozenset[str]]:
+def _targets(paths: tuple[str, ...], start: Path) -> tuple[list[Path], frozenset[tuple[Path, str]]]:
     """The files and folders to convert, and the tests if only some are."""
     if not paths:
         found = next((start / each for each in _FOLDERS if (start / each).is_dir()), None)
@@ -101,7 +108,7 @@ def _targets(paths: tuple[str, ...], start: Path) -> tuple[list[Path], frozenset
         name, _, test = each.partition("::")
         targets.append((start / name).resolve())
         if test:
-            only.add(test.partition("[")[0])
+            only.add((targets[-1], test.partition("[")[0]))
     if only and any("::" not in each for each in paths):
         raise GreenroomError("Name either tests or whole files and folders, not both.")
     return targets, frozenset(only)

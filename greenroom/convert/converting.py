@@ -12,8 +12,9 @@ import libcst as cst
 from greenroom.convert import counts
 from greenroom.convert.counts import NOTHING, Counts
 from greenroom.convert.imports import imported
+from greenroom.convert.isolation import Isolation
 from greenroom.convert.modules import Module
-from greenroom.convert.plan import Plan, Stays
+from greenroom.convert.plan import Plan, Stays, check
 from greenroom.convert.rewrite import Rewriter
 from greenroom.convert.sessions import Factories
 from greenroom.convert.suite import Suite
@@ -47,7 +48,12 @@ class Conversion:
 
 
 def convert(
-    root: Path, targets: list[Path], *, app: str = "", only: frozenset[str] = frozenset()
+    root: Path,
+    targets: list[Path],
+    *,
+    app: str = "",
+    only: frozenset[tuple[Path, str]] = frozenset(),
+    isolation: bool = False,
 ) -> Conversion:
     """Convert tests.
 
@@ -55,25 +61,43 @@ def convert(
         root: The project's folder.
         targets: The files and folders.
         app: The application that greenroom is configured for, `module:name`.
-        only: The names of the tests to convert, `test_it` or `TestIt::test_it`; all if there are none.
+        only: The tests and classes to convert, each with its file, as `TestIt::test_it`; all if there are none.
+        isolation: Replace the suite's own isolation by greenroom's.
 
     Raises:
-        GreenroomError: There is no such file.
+        GreenroomError: There is no such file, or no such test in it.
     """
     suite = Suite(root, targets)
+    check(only, suite)
+    originals = {module.path: module for module in suite.targets}
     values = Values(suite, Factories(root))
+    notes: list[str] = []
+    if isolation:
+        replacing = Isolation(suite, values)
+        notes = replacing.notes
+        suite = Suite(root, targets, {path: replacing.replaced(module) for path, module in originals.items()})
+        values = Values(suite, Factories(root))
     plan = Plan(suite, values, only=only)
     test_client = "fastapi.testclient" if find_spec("fastapi") is not None else "starlette.testclient"
-    own = {each.stem for folder in (root, root / "src") if folder.is_dir() for each in folder.iterdir()}
-    result = Conversion(stays=plan.stays, notes=list(dict.fromkeys(plan.notes)), broken=dict(suite.broken))
+    own = {module.dotted.partition(".")[0] for module in suite.modules} | {
+        each.stem
+        for folder in (root, root / "src")
+        if folder.is_dir()
+        for each in folder.iterdir()
+        if each.suffix == ".py" or (each / "__init__.py").is_file()
+    }
+    result = Conversion(
+        stays=plan.stays, notes=[*notes, *dict.fromkeys(plan.notes)], broken=dict(suite.broken)
+    )
     shared = _shared(suite)
     for module in suite.targets:
-        before = counts.count(module)
+        original = originals[module.path]
+        before = counts.count(original)
         result.before += before
         rewriter = Rewriter(module, plan, values, app.replace(":", "."), test_client)
-        tree = tidied(module.tree.visit(rewriter), module, plan)
-        text = imported(tree, module, rewriter.added, shared=shared[module], own=own).bytes
-        if text == module.source:
+        tree = tidied(module.tree.visit(rewriter), module, plan, shared=shared[module])
+        text = imported(tree, original, rewriter.added, shared=shared[module], own=own).bytes
+        if text == original.source:
             result.after += before
             continue
         after, lost = _counted(text, module, before)
@@ -84,7 +108,7 @@ def convert(
             result.after += before
             continue
         result.after += after
-        result.files[module.path] = module.source, text
+        result.files[module.path] = original.source, text
     done = [each for each in plan.synchronous if each.module.path in result.files]
     result.functions = len(done)
     result.tests = sum(each.role == "test" for each in done)

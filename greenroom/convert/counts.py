@@ -8,7 +8,7 @@ from typing import Final
 
 import libcst as cst
 
-from greenroom.convert.marks import is_mark
+from greenroom.convert.marks import is_backend, is_mark
 from greenroom.convert.modules import Module
 from greenroom.convert.nodes import called, dotted_of
 
@@ -79,7 +79,9 @@ def count(module: Module) -> Counts:
                 raises += module.qualified(node.func) in _ENDS
             case cst.Decorator():
                 mark = module.qualified(called(node.decorator))
-                if mark.startswith("pytest.mark.") and not is_mark(node.decorator, module):
+                if mark.startswith("pytest.mark.") and not (
+                    is_mark(node.decorator, module) or is_backend(node.decorator, module)
+                ):
                     counts.marks[mark] += 1
     return replace(counts, assertions=assertions, raises=raises)
 

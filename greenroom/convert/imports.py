@@ -11,7 +11,15 @@ from typing import Any
 import libcst as cst
 
 from greenroom.convert.modules import Module
-from greenroom.convert.nodes import bound_name, children, dotted_of, is_docstring, text_of, walk
+from greenroom.convert.nodes import (
+    bound_name,
+    children,
+    dotted_of,
+    is_docstring,
+    text_of,
+    walk,
+    without_first,
+)
 
 
 def imported(
@@ -36,25 +44,25 @@ def imported(
     adding = _Adding({each for each in added if each[1] in after and not _is_there(each, module)})
     if adding.left:
         tree = tree.visit(adding)
-    if unused:
-        tree = tree.visit(_Removing(unused))
     wanted = defaultdict(list)
     for place, name in adding.left:
         wanted[place].append(name)
     body: list[Any] = list(tree.body)
-    if (
-        body
-        and not module.tree.header
-        and hasattr(body[0], "leading_lines")
-        and body[0] is not module.tree.body[0]
-    ):
-        lines = list(body[0].leading_lines)
-        while lines and lines[0].comment is None:
-            del lines[0]
-        body[0] = body[0].with_changes(leading_lines=lines)
     for place, names in wanted.items():
         _insert(body, _statement(place, names), own)
-    return tree.with_changes(body=body)
+    if unused:
+        body = list(tree.with_changes(body=body).visit(_Removing(unused)).body)
+    header = list(tree.header)
+    if body and body[0] is not module.tree.body[0] and hasattr(body[0], "leading_lines"):
+        lines = list(body[0].leading_lines)
+        if header:
+            while lines and header[-1].comment is None:
+                del header[-1]
+        else:
+            while lines and lines[0].comment is None:
+                del lines[0]
+            body[0] = body[0].with_changes(leading_lines=lines)
+    return tree.with_changes(body=body, header=header)
 
 
 def _is_there(wanted: tuple[str, str], module: Module) -> bool:
@@ -150,6 +158,8 @@ class _Removing(cst.CSTTransformer):
         super().__init__()
         self._unused = unused
         self._lines: Sequence[cst.EmptyLine] = ()
+        self._before_try: list[Sequence[cst.EmptyLine]] = []
+        self._removed: set[cst.CSTNode] = set()
 
     def leave_SimpleStatementLine(
         self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
@@ -160,6 +170,7 @@ class _Removing(cst.CSTTransformer):
         lines, self._lines = self._lines, ()
         if not body:
             self._lines = updated_node.leading_lines or lines
+            self._removed.add(original_node)
             return cst.RemoveFromParent()
         if len(body) < len(updated_node.body):
             body[-1] = body[-1].with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
@@ -175,6 +186,28 @@ class _Removing(cst.CSTTransformer):
         if isinstance(block, cst.IndentedBlock) and not block.body and updated_node.orelse is None:
             return cst.RemoveFromParent()
         return updated_node
+
+    def visit_Try(self, node: cst.Try) -> None:
+        self._before_try.append(self._lines)
+        self._lines = ()
+
+    def leave_Try(
+        self, original_node: cst.Try, updated_node: cst.Try
+    ) -> cst.BaseStatement | cst.RemovalSentinel:
+        blocks = [updated_node.body, *(each.body for each in updated_node.handlers)]
+        empty = all(isinstance(each, cst.IndentedBlock) and not each.body for each in blocks)
+        lines, self._lines = self._before_try.pop(), ()
+        if empty and updated_node.orelse is None and updated_node.finalbody is None:
+            self._lines = original_node.leading_lines or lines
+            return cst.RemoveFromParent()
+        return updated_node.with_changes(leading_lines=updated_node.leading_lines or lines)
+
+    def leave_IndentedBlock(
+        self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock
+    ) -> cst.IndentedBlock:
+        if not updated_node.body:
+            return updated_node
+        return without_first(updated_node, original_node, self._removed)
 
     def _kept(self, statement: cst.BaseSmallStatement) -> cst.BaseSmallStatement | None:
         if not isinstance(statement, cst.Import | cst.ImportFrom) or isinstance(
@@ -211,6 +244,8 @@ def _insert(body: list[Any], statement: cst.SimpleStatementLine, own: Collection
     there = body[after] if after in block else None
     if there is None:
         body.insert(after, statement.with_changes(leading_lines=blank))
+    elif not there.leading_lines and after != block[0]:
+        body.insert(after, statement)  # its author does not separate the sections
     elif _key(there, own)[0] == wanted[0]:
         # The first of its section: the blank lines before that stay where they are.
         body[after] = there.with_changes(

@@ -60,4 +60,13 @@ SESSION: Final = Kind(
     forbidden=frozenset({"sync_session", "connection", "bind", "binds", "get_bind", "reset", "__aenter__", "__aexit__"}),
 )  # fmt: skip
 
-KINDS: Final = {kind.name: kind for kind in (CLIENT, STREAM, SESSION)}
+TRANSACTION: Final = Kind(
+    "transaction", _same("commit", "rollback", "close"), forbidden=frozenset({"start", "sync_transaction"})
+)
+
+KINDS: Final = {kind.name: kind for kind in (CLIENT, STREAM, SESSION, TRANSACTION)}
+
+DERIVED: Final = {
+    "stream": (CLIENT, STREAM), "begin": (SESSION, TRANSACTION), "begin_nested": (SESSION, TRANSACTION)
+}  # fmt: skip
+"""The methods that make an object of another kind, which is synchronous exactly if the first one is."""

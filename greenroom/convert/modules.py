@@ -66,6 +66,12 @@ class Function:
         return f"{self.owner.name.value}.{self.node.name.value}" if self.owner else self.node.name.value
 
     @property
+    def node_id(self) -> str:
+        """What pytest calls it within its file: `TestIt::test_it`."""
+        classes = [each.name.value for each in self.module.above(self.node) if isinstance(each, cst.ClassDef)]
+        return "::".join([*reversed(classes), self.node.name.value])
+
+    @property
     def outermost(self) -> Function:
         """The function that it is nested in, directly or not; itself if it is not."""
         return self if self.outer is None else self.outer.outermost
@@ -134,17 +140,18 @@ class Module:
         path: The file.
         dotted: Its name when it is imported from the suite's root folder.
         target: Whether it is to be converted.
+        text: What is in it, if that is not what the file has.
 
     Raises:
         ParserSyntaxError: It is not Python.
         UnicodeDecodeError: It is not in the encoding that it claims.
     """
 
-    def __init__(self, path: Path, dotted: str, *, target: bool) -> None:
+    def __init__(self, path: Path, dotted: str, *, target: bool, text: bytes | None = None) -> None:
         self.path = path
         self.target = target
         self.dotted = dotted
-        self.source = path.read_bytes()
+        self.source = path.read_bytes() if text is None else text
         self.tree = cst.parse_module(self.source)
         self.names = _imported(self.tree, dotted, is_package=path.name == "__init__.py")
         self.assigned = _assigned(self.tree)

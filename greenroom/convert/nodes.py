@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import libcst as cst
@@ -81,13 +81,17 @@ def bound_by(*nodes: cst.CSTNode) -> set[str]:
     """The names that statements bind."""
     found: set[str] = set()
     for node in nodes:
-        for each in [node, *own(node)]:
+        inside = () if isinstance(node, cst.FunctionDef | cst.ClassDef) else own(node)
+        handlers = set()  # Python itself unbinds the names of caught exceptions
+        for each in (node, *inside):
             match each:
+                case cst.ExceptHandler():
+                    handlers.add(each.name)
                 case cst.FunctionDef() | cst.ClassDef():
                     found.add(each.name.value)
                 case cst.AssignTarget() | cst.AnnAssign() | cst.AugAssign() | cst.For() | cst.NamedExpr():
                     found |= _targets(each.target)
-                case cst.AsName():
+                case cst.AsName() if each not in handlers:
                     found |= _targets(each.name)
                 case cst.Import() | cst.ImportFrom():
                     if not isinstance(each.names, cst.ImportStar):
@@ -135,3 +139,27 @@ def is_docstring(statement: cst.CSTNode) -> bool:
         case cst.SimpleStatementLine(body=[cst.Expr(value=cst.SimpleString() | cst.ConcatenatedString())]):
             return True
     return False
+
+
+def without_first(
+    block: cst.IndentedBlock, original: cst.IndentedBlock, removed: Collection[cst.CSTNode]
+) -> cst.IndentedBlock:
+    """A block without the blank lines that stood between its first statement, if that was removed, and the next one.
+
+    Args:
+        block: The block.
+        original: The same, as it was.
+        removed: The statements that were removed.
+    """
+    first = block.body[0]
+    if original.body[0] not in removed or not isinstance(first, _WITH_LINES):
+        return block
+    lines = [*first.leading_lines]
+    while lines and lines[0].comment is None:
+        del lines[0]
+    return block.with_changes(body=[first.with_changes(leading_lines=lines), *block.body[1:]])
+
+
+_WITH_LINES: Final = (
+    cst.SimpleStatementLine, cst.FunctionDef, cst.ClassDef, cst.If, cst.For, cst.While, cst.With, cst.Try
+)  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import libcst as cst
 
@@ -12,12 +13,13 @@ from greenroom.convert.gathers import Gather, gather_around, gather_of
 from greenroom.convert.kinds import KINDS, SESSION
 from greenroom.convert.marks import FIXTURES
 from greenroom.convert.modules import Function
-from greenroom.convert.nodes import dotted_of, is_docstring, own, used_by
+from greenroom.convert.nodes import dotted_of, is_docstring, own, text_of, used_by
 from greenroom.convert.obstacles import obstacles
 from greenroom.convert.regions import Regions
 from greenroom.convert.suite import Suite
 from greenroom.convert.uses import Uses
 from greenroom.convert.values import Problem, Value, Values
+from greenroom.errors import GreenroomError
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,12 @@ class Plan:
     Args:
         suite: The suite.
         values: Its values.
-        only: The names of the tests to convert; all if there are none.
+        only: The tests and classes to convert, each with its file, as `TestIt::test_it`; all if there are none.
     """
 
-    def __init__(self, suite: Suite, values: Values, *, only: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, suite: Suite, values: Values, *, only: frozenset[tuple[Path, str]] = frozenset()
+    ) -> None:
         self._suite = suite
         self._values = values
         self._uses = Uses(suite, values)
@@ -83,9 +87,20 @@ class Plan:
             if each.is_async and each.role in ("test", "fixture", "setup") and each not in self.synchronous
         }
 
+    def uses_fixture(self, name: str, function: Function) -> bool:
+        """Whether a test or a fixture uses a fixture of this name, maybe through another one."""
+        return name in function.parameters or any(
+            self.uses_fixture(name, found)
+            for each in function.parameters
+            if (found := self._suite.fixture(each, function)) is not None
+        )
+
     def is_obsolete(self, function: Function) -> bool:
         """Whether it is a fixture that chooses a loop, and nothing needs that any more."""
         if function.fixture is None or function.name not in FIXTURES or self.staying - self._loops:
+            return False
+        named = (node for module in self._suite.modules for node in module.nodes)
+        if any(isinstance(each, cst.SimpleString) and text_of(each) == function.name for each in named):
             return False
         return not any(
             function.name in each.parameters
@@ -184,7 +199,9 @@ class Plan:
 
     def _kind(self, value: Value) -> str:
         root = value.root()
-        return next(iter(root.kinds)) if root in self._candidates else ""
+        if root not in self._candidates or not all(self._kind(each) for each in root.bases):
+            return ""
+        return next(iter(root.kinds))
 
     def _is_method(self, call: cst.Call, function: Function) -> bool:
         """Whether it is an asynchronous method of a value that becomes synchronous, maybe by `getattr`."""
@@ -210,7 +227,7 @@ class Plan:
             for each in module.functions:
                 if not each.is_async or each.role in ("helper", "nested"):
                     continue
-                if self._only and (each.role != "test" or each.title.replace(".", "::") not in self._only):
+                if self._only and (each.role != "test" or not _is_one_of(self._only, each)):
                     continue
                 found = next(obstacles(each, self._suite, self.regions_of(each)), None)
                 if found is None:
@@ -227,6 +244,9 @@ class Plan:
         self._helpers: set[Function] = set()
         for value in list(self._candidates):
             self._judge(value)
+        for value in self._values.all:
+            if value.bases and value not in self._candidates:
+                self._give_up_bases(value, next(iter(value.problems), None))
         while True:
             before = len(self._candidates)
             self._helpers = self._dependent()
@@ -252,7 +272,7 @@ class Plan:
     def _is_made_here(self, value: Value) -> bool:
         if len(value.kinds) != 1 or value.problems:
             return False
-        return value.made > 0 or value.kinds == {"response"}
+        return value.made > 0 or bool(value.bases)
 
     def _judge(self, value: Value) -> None:
         """Look at each use by itself."""
@@ -324,11 +344,20 @@ class Plan:
         if value in self._candidates:
             self._candidates.discard(value)
             self._problems.setdefault(value, []).append(problem)
-            if problem.module.target:
+            if problem.module.target and not value.bases:
                 place = f"{problem.module.path.name}:{problem.module.line(problem.node)}"
                 self.notes.append(
                     f"a {next(iter(value.kinds))} stays asynchronous, behind run(…): {problem.reason} ({place})"
                 )
+            self._give_up_bases(value, problem)
+
+    def _give_up_bases(self, value: Value, problem: Problem | None) -> None:
+        """What makes an object that stays asynchronous does so itself."""
+        for each in {base.root() for base in value.bases}:
+            if problem is not None:
+                self._give_up(each, problem)
+            else:
+                self._candidates.discard(each)
 
     def _dependent(self) -> set[Function]:
         """The helpers that use a synchronous value, and so have to become synchronous."""
@@ -419,3 +448,27 @@ def _references(suite: Suite) -> dict[Function, list[tuple[Function | None, cst.
             if helper is not None and helper.fixture is None:
                 found.setdefault(helper, []).append((function, node))
     return found
+
+
+def check(only: frozenset[tuple[Path, str]], suite: Suite) -> None:
+    """Check that the tests that are to be converted are there.
+
+    Raises:
+        GreenroomError: One is not.
+    """
+    tests = [each for each in suite.functions if each.role == "test"]
+    for path, name in sorted(only):
+        if path not in suite.broken and not any(
+            _is_one_of(frozenset({(path, name)}), each) for each in tests
+        ):
+            raise GreenroomError(
+                f"There is no test {name} in {path}.", hint=f"greenroom convert {path.name} --diff"
+            )
+
+
+def _is_one_of(only: frozenset[tuple[Path, str]], function: Function) -> bool:
+    """Whether a function is one of the tests, or in one of the classes."""
+    parts = function.node_id.split("::")
+    return any(
+        (function.module.path, "::".join(parts[:number])) in only for number in range(1, len(parts) + 1)
+    )

@@ -11,7 +11,7 @@ from typing import Final
 
 import libcst as cst
 
-from greenroom.convert.modules import Function
+from greenroom.convert.modules import Function, Module
 from greenroom.convert.nodes import bound_by, own, used_by
 
 _NEEDS_LOOP: Final = {
@@ -63,6 +63,8 @@ class Regions:
         if isinstance(body, cst.IndentedBlock):
             self._block(list(body.body), bound=set(function.parameters))
         for each in own(function.node):
+            if isinstance(each, cst.GeneratorExp) and _is_asynchronous(each):
+                self.reason = "it has an asynchronous generator expression"
             if isinstance(each, cst.Await) and not self.covers(each) and self._looped(each.expression):
                 self._expression(each)
 
@@ -71,7 +73,7 @@ class Regions:
         return node in self._covered or any(each in self._covered for each in self._module.above(node))
 
     def _expression(self, node: cst.Await) -> None:
-        statement = next((each for each in self._module.above(node) if isinstance(each, STATEMENTS)), None)
+        statement = statement_of(node, self._module)
         if statement is None or any(
             isinstance(each, cst.Lambda | cst.While) for each in self._within(node, statement)
         ):
@@ -126,6 +128,8 @@ class Regions:
         self, statements: list[cst.BaseStatement], bound: set[str], rest: Sequence[cst.BaseStatement]
     ) -> None:
         for each in statements:
+            if isinstance(each, cst.FunctionDef | cst.ClassDef):
+                continue
             for node in [each, *own(each)]:
                 if isinstance(node, cst.Yield | cst.Return | cst.Global | cst.Nonlocal) or (
                     isinstance(node, cst.Break | cst.Continue) and not self._loops_within(node, each)
@@ -197,5 +201,25 @@ class Regions:
 
 STATEMENTS: Final = (cst.SimpleStatementLine, cst.If, cst.For, cst.While, cst.With, cst.Try)
 """What a local coroutine can stand before."""
+
+
+def statement_of(node: cst.CSTNode, module: Module) -> cst.CSTNode | None:
+    """The statement that a node is in, such that a local coroutine can stand before it: for an `elif`, the `if`."""
+    found = next((each for each in module.above(node) if isinstance(each, STATEMENTS)), None)
+    while isinstance(found, cst.If) and isinstance(outer := module.parent(found), cst.If):
+        found = outer
+    return found
+
+
+def _is_asynchronous(expression: cst.GeneratorExp) -> bool:
+    """Whether a generator expression can be iterated over with `async for` only."""
+    first = expression.for_in.iter
+    within = {first, *own(first)}
+    return any(
+        (isinstance(each, cst.Await) and each not in within)
+        or (isinstance(each, cst.CompFor) and each.asynchronous is not None)
+        for each in own(expression)
+    )
+
 
 _COMPREHENSIONS: Final = (cst.ListComp, cst.SetComp, cst.DictComp, cst.GeneratorExp)

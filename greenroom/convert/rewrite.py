@@ -14,7 +14,7 @@ from greenroom.convert.kinds import CLIENT, KINDS, SESSION
 from greenroom.convert.modules import Function, Module
 from greenroom.convert.nodes import bound_by, dotted_of, own, used_by, walk
 from greenroom.convert.plan import Plan
-from greenroom.convert.regions import STATEMENTS, Region
+from greenroom.convert.regions import Region, statement_of
 from greenroom.convert.values import Values
 
 _Flat = Any
@@ -99,7 +99,12 @@ class Rewriter(cst.CSTTransformer):
         if function in self._plan.synchronous:
             changed = changed.with_changes(asynchronous=None, returns=self._returns(changed, function))
         if function not in self._plan.staying:
-            changed = signatures.decorated(changed, function, narrowed=function in self._plan.narrowed)
+            changed = signatures.decorated(
+                changed,
+                function,
+                narrowed=function in self._plan.narrowed,
+                keeps_backend=self._plan.uses_fixture("anyio_backend", function),
+            )
             if changed.decorators != updated_node.decorators and function.fixture is not None:
                 self.added.add(("", "pytest"))
         return self._placed(original_node, changed)
@@ -157,9 +162,8 @@ class Rewriter(cst.CSTTransformer):
             return updated_node
         regions = self._plan.regions_of(function)
         if original_node in regions.awaits:
-            statement = next(
-                each for each in self._module.above(original_node) if isinstance(each, STATEMENTS)
-            )
+            statement = statement_of(original_node, self._module)
+            assert statement is not None
             if (gather := self._plan.in_threads(original_node, function)) is not None:
                 self._threads.add(statement)
                 self.added.add(("concurrent.futures", "ThreadPoolExecutor"))
@@ -299,6 +303,7 @@ class Rewriter(cst.CSTTransformer):
         if original in self._before:
             first, *rest = self._before[original]
             first = first.with_changes(leading_lines=self._spaced(original, updated.leading_lines))
+            rest = [each.with_changes(leading_lines=[_BLANK]) for each in rest]
             return cst.FlattenSentinel([first, *rest, updated.with_changes(leading_lines=[_BLANK])])
         return updated
 
@@ -462,7 +467,10 @@ def _synchronous_call(call: cst.Call, target: cst.Attribute, kind: str) -> cst.C
     known = KINDS[kind]
     method = target.attr.value
     if kind == SESSION.name and method == "run_sync" and call.args:
-        return call.with_changes(func=call.args[0].value, args=[cst.Arg(target.value), *call.args[1:]])
+        function = call.args[0].value
+        if isinstance(function, cst.Lambda | cst.IfExp | cst.BooleanOperation) and not function.lpar:
+            function = function.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
+        return call.with_changes(func=function, args=[cst.Arg(target.value), *call.args[1:]])
     name = known.awaited.get(method) or known.iterated.get(method) or method
     return call.with_changes(func=target.with_changes(attr=cst.Name(name)))
 

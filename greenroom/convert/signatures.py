@@ -6,7 +6,7 @@ from typing import Final
 
 import libcst as cst
 
-from greenroom.convert.marks import is_mark
+from greenroom.convert.marks import is_backend, is_mark
 from greenroom.convert.modules import Function, Module
 from greenroom.convert.nodes import called
 
@@ -91,17 +91,22 @@ def _comment_kept(
     return kept, last.with_changes(whitespace_after=plain)
 
 
-def decorated(node: cst.FunctionDef, function: Function, *, narrowed: bool) -> cst.FunctionDef:
+def decorated(
+    node: cst.FunctionDef, function: Function, *, narrowed: bool, keeps_backend: bool
+) -> cst.FunctionDef:
     """A function without the marks of an asynchronous one, and with pytest's own fixture decorator.
 
     Args:
         node: The function.
         function: The same, as it was.
         narrowed: Its scope is the test's.
+        keeps_backend: It uses the fixture `anyio_backend`, also when it is synchronous.
     """
     decorators = []
     for original, each in zip(function.node.decorators, node.decorators, strict=True):
-        if is_mark(original.decorator, function.module):
+        if is_mark(original.decorator, function.module) or (
+            not keeps_backend and is_backend(original.decorator, function.module)
+        ):
             continue
         is_fixture = original is function.fixture
         decorator = _fixture(each.decorator, function, narrowed=narrowed) if is_fixture else each.decorator
@@ -109,7 +114,7 @@ def decorated(node: cst.FunctionDef, function: Function, *, narrowed: bool) -> c
     if len(decorators) == len(node.decorators):
         return node.with_changes(decorators=decorators)
     # The blank lines before the first decorator stay before the function.
-    leading = [*node.leading_lines]
+    leading = [*node.leading_lines, *(each for each in node.lines_after_decorators if each.comment)]
     if not decorators:
         return node.with_changes(decorators=[], leading_lines=leading, lines_after_decorators=())
     return node.with_changes(decorators=decorators)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -28,11 +28,15 @@ class Suite:
     Args:
         root: The project's folder.
         targets: The files and folders that are to be converted.
+        texts: What is read in the place of files.
     """
 
-    def __init__(self, root: Path, targets: Iterable[Path]) -> None:
+    def __init__(
+        self, root: Path, targets: Iterable[Path], texts: Mapping[Path, bytes] | None = None
+    ) -> None:
         self.broken: dict[Path, str] = {}
         self._root = root
+        self._texts = texts or {}
         wanted = sorted({file for target in targets for file in files(target)})
         above = sorted({conftest for file in wanted for conftest in _conftests(root, file)} - {*wanted})
         self.modules = [
@@ -165,12 +169,21 @@ class Suite:
         )
         dotted = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         try:
-            return Module(path, dotted, target=target)
+            return Module(path, dotted, target=target, text=self._texts.get(path))
         except cst.ParserSyntaxError as error:
-            self.broken[path] = f"line {error.raw_line}: {error.message.splitlines()[0]}"
-        except (UnicodeDecodeError, LookupError) as error:
+            self.broken[path] = _why(path, error)
+        except (UnicodeDecodeError, LookupError, SyntaxError) as error:
             self.broken[path] = str(error)
         return None
+
+
+def _why(path: Path, error: cst.ParserSyntaxError) -> str:
+    """Why a file is not Python: in Python's own words, if it agrees, for LibCST's tell what its grammar expects."""
+    try:
+        compile(path.read_bytes(), path.name, "exec", dont_inherit=True)
+    except SyntaxError as own:
+        return f"line {own.lineno}: {own.msg}"
+    return f"line {error.raw_line}: {error.message.splitlines()[0]}"
 
 
 def files(target: Path) -> Iterator[Path]:

@@ -19,7 +19,7 @@ _HARMLESS: Final = (
     # Where it is followed to.
     cst.AnnAssign, cst.Assign, cst.WithItem, cst.Return, cst.Yield, cst.Await,
     # Where it is only looked at.
-    cst.Comparison, cst.ComparisonTarget, cst.BooleanOperation, cst.UnaryOperation, cst.Expr,
+    cst.Assert, cst.Comparison, cst.ComparisonTarget, cst.BooleanOperation, cst.UnaryOperation, cst.Expr,
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Final
 import libcst as cst
 
 from greenroom.convert.clients import CLIENTS, Creation
-from greenroom.convert.kinds import CLIENT, SESSION, STREAM, Kind
+from greenroom.convert.kinds import CLIENT, DERIVED, SESSION, Kind
 from greenroom.convert.modules import Function, Module
 from greenroom.convert.nodes import dotted_of
 from greenroom.convert.sessions import Factories, Opening
@@ -37,7 +37,9 @@ class Value:
         kinds: What it is, as far as anything tells.
         problems: Why it stays asynchronous.
         uses: Where it is named.
-        scopes: The fixtures that hand it on.
+        fixtures: The fixtures that hand it on.
+        made: How many calls make it.
+        bases: The objects whose methods make it.
     """
 
     def __init__(self) -> None:
@@ -47,6 +49,7 @@ class Value:
         self.uses: list[tuple[Function, cst.Name]] = []
         self.fixtures: list[Function] = []
         self.made = 0
+        self.bases: list[Value] = []
 
     def root(self) -> Value:
         """The one that stands for all that are the same."""
@@ -66,6 +69,7 @@ class Value:
         one.uses += two.uses
         one.fixtures += two.fixtures
         one.made += two.made
+        one.bases += two.bases
 
 
 class Values:
@@ -112,11 +116,13 @@ class Values:
         if isinstance(expression, cst.Call):
             if expression in self._made:
                 return self._made[expression].root()
-            if isinstance(expression.func, cst.Attribute) and expression.func.attr.value in STREAM_MAKERS:
+            if isinstance(expression.func, cst.Attribute) and expression.func.attr.value in DERIVED:
+                of, kind = DERIVED[expression.func.attr.value]
                 base = self.of(expression.func.value, function)
-                if base is not None and CLIENT.name in base.kinds:
+                if base is not None and of.name in base.kinds:
                     made = self._made.setdefault(expression, Value())
-                    made.kinds.add(STREAM.name)
+                    made.kinds.add(kind.name)
+                    made.bases.append(base)
                     return made.root()
             if function is not None:
                 helper = self._suite.helper(expression.func, function.module, function)
@@ -261,9 +267,6 @@ def method_of(expression: cst.CSTNode) -> cst.BaseExpression | None:
     return None
 
 
-STREAM_MAKERS: Final = CLIENT.entered
-
-
 class _Flow:
     """Follows the values through one module."""
 
@@ -288,8 +291,7 @@ class _Flow:
             case cst.AnnAssign(target=cst.Name()) if node.value is not None:
                 self._values.flow(node.target.value, node.value, function)  # type: ignore[attr-defined]
             case cst.WithItem() if node.asname is not None and isinstance(node.asname.name, cst.Name):
-                if not _enters_transaction(node.item):
-                    self._values.flow(node.asname.name.value, node.item, function)
+                self._values.flow(node.asname.name.value, node.item, function)
             case cst.Return() | cst.Yield() if isinstance(node.value, cst.BaseExpression):
                 self._values.hand_out(node.value, function)
             case cst.Arg(value=cst.Name()):
@@ -308,12 +310,3 @@ class _Flow:
 
 
 _MOVES: Final = (cst.Call, cst.Assign, cst.AnnAssign, cst.WithItem, cst.Return, cst.Yield, cst.Arg)
-
-
-def _enters_transaction(item: cst.BaseExpression) -> bool:
-    """Whether it is `session.begin()`, whose value is a transaction."""
-    return (
-        isinstance(item, cst.Call)
-        and isinstance(item.func, cst.Attribute)
-        and item.func.attr.value in SESSION.entered
-    )
