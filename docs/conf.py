@@ -38,6 +38,7 @@ NAVIGATION = {
     "Write tests": [
         "testing-guide",
         "async-tests",
+        "converting",
         "adopting",
         "migrations",
         "configuration",

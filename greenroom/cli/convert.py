@@ -17,8 +17,12 @@ from greenroom.output import Console
 
 if TYPE_CHECKING:
     from greenroom.convert.converting import Conversion
+    from greenroom.convert.plan import Stays
 
 _INSTALL: Final = "pip install 'greenroom[convert]'"
+
+_SHOWN: Final = 5
+"""Lines that are shown of those that say the same."""
 
 _FOLDERS: Final = ("tests", "test")
 
@@ -121,11 +125,16 @@ def _tell(found: Conversion, root: Path, console: Console, *, writes: bool, runs
         console.say(f"{word}: {_shown(path, root)}")
     for path, reason in found.broken.items():
         console.error(f"{_shown(path, root)} stays as it is: {reason}")
-    for each in found.stays:
-        place = f"{_shown(each.function.module.path, root)}:{each.line}"
-        console.say(f"stays asynchronous: {place}: {each.function.title}: {each.reason}")
-    for note in found.notes:
-        console.say(f"note: {note}")
+    stays = [
+        (each.reason, f"stays asynchronous: {_place(each, root)}: {each.function.title}: {each.reason}")
+        for each in found.stays
+    ]
+    notes = [(note, f"note: {note} ({place})") for note, place in found.notes]
+    for said, lines in _grouped([*stays, *notes]).items():
+        for line in lines[:_SHOWN]:
+            console.say(line)
+        if len(lines) > _SHOWN:
+            console.say(f"and {len(lines) - _SHOWN} more (--json lists all): {said}")
     if not found.files:
         console.say("nothing to convert")
         return
@@ -136,6 +145,18 @@ def _tell(found: Conversion, root: Path, console: Console, *, writes: bool, runs
     )
     if found.stays and not runs_async:
         console.say("note: what stays asynchronous needs async_tests = true in [tool.greenroom]")
+
+
+def _grouped(lines: list[tuple[str, str]]) -> dict[str, list[str]]:
+    """The lines that say the same, by what they say."""
+    found: dict[str, list[str]] = {}
+    for said, line in lines:
+        found.setdefault(said, []).append(line)
+    return found
+
+
+def _place(stays: Stays, root: Path) -> str:
+    return f"{_shown(stays.function.module.path, root)}:{stays.line}"
 
 
 def _as_json(found: Conversion, root: Path) -> dict[str, object]:
@@ -154,7 +175,7 @@ def _as_json(found: Conversion, root: Path) -> dict[str, object]:
             }
             for each in found.stays
         ],
-        "notes": found.notes,
+        "notes": [{"note": note, "place": place} for note, place in found.notes],
         "broken": {_shown(path, root): reason for path, reason in found.broken.items()},
     }
 

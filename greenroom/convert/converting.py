@@ -29,7 +29,7 @@ class Conversion:
     Attributes:
         files: The files that change: what is in each now, and what would be.
         stays: What stays asynchronous.
-        notes: What a reader should know.
+        notes: What a reader should know, each with its place.
         before: What the suite tests now.
         after: What it would test.
         broken: The files that stay as they are because they cannot be read, or because something would be lost, with why.
@@ -39,7 +39,7 @@ class Conversion:
 
     files: dict[Path, tuple[bytes, bytes]] = field(default_factory=dict)
     stays: list[Stays] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
     before: Counts = NOTHING
     after: Counts = NOTHING
     broken: dict[Path, str] = field(default_factory=dict)
@@ -71,7 +71,7 @@ def convert(
     check(only, suite)
     originals = {module.path: module for module in suite.targets}
     values = Values(suite, Factories(root))
-    notes: list[str] = []
+    notes: list[tuple[str, str]] = []
     if isolation:
         replacing = Isolation(suite, values)
         notes = replacing.notes

@@ -45,7 +45,7 @@ class Isolation:
     """The home-made isolation of a suite.
 
     Attributes:
-        notes: What a reader should know.
+        notes: What a reader should know, each with its place.
 
     Args:
         suite: The suite.
@@ -82,21 +82,22 @@ class Isolation:
         )
         self.notes = list(self._told())
 
-    def _told(self) -> Iterator[str]:
+    def _told(self) -> Iterator[tuple[str, str]]:
         for function in sorted(
             (*self._sessions, *self._gone, *self._overriding),
             key=lambda each: (str(each.module.path), each.title),
         ):
             place = f"{function.module.path.name}:{function.module.line(function.node)}"
             if function in self._sessions:
-                yield f"isolation: {function.name} is greenroom's {SESSION} ({place})"
+                yield f"isolation: {function.name} is greenroom's {SESSION} now", place
             elif function in self._gone:
-                yield f"isolation: {function.name} is gone ({place})"
+                yield f"isolation: {function.name} is gone", place
             else:
-                yield (
-                    f"isolation: {function.name} overrides no session of the application any more ({place}): the tests commit what the "
+                said = (
+                    f"isolation: {function.name} overrides no session of the application any more: the tests commit what the "
                     "application is to see, and refresh what it has changed"
                 )
+                yield said, place
 
     def replaced(self, module: Module) -> bytes:
         """The text of a module with greenroom's isolation."""

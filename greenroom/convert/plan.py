@@ -50,7 +50,7 @@ class Plan:
         stays: Tests, fixtures and setups that stay asynchronous.
         regions: What has to stay on the loop, for each function that becomes synchronous.
         narrowed: The fixtures whose scope becomes the test's.
-        notes: What a reader should know.
+        notes: What a reader should know, each with its place.
 
     Args:
         suite: The suite.
@@ -68,7 +68,7 @@ class Plan:
         self.regions: dict[Function, Regions] = {}
         self.stays: list[Stays] = []
         self.narrowed: set[Function] = set()
-        self.notes: list[str] = []
+        self.notes: list[tuple[str, str]] = []
         self.synchronous: set[Function] = set()
         self._runs: dict[Function, bool] = {}
         self._references = _references(suite)
@@ -272,6 +272,8 @@ class Plan:
     def _is_made_here(self, value: Value) -> bool:
         if len(value.kinds) != 1 or value.problems:
             return False
+        if not any(function.is_async for _call, function in self._values.makers(value)) and value.made:
+            return False  # converted before, and left asynchronous for a reason that was said then
         return value.made > 0 or bool(value.bases)
 
     def _judge(self, value: Value) -> None:
@@ -346,9 +348,8 @@ class Plan:
             self._problems.setdefault(value, []).append(problem)
             if problem.module.target and not value.bases:
                 place = f"{problem.module.path.name}:{problem.module.line(problem.node)}"
-                self.notes.append(
-                    f"a {next(iter(value.kinds))} stays asynchronous, behind run(…): {problem.reason} ({place})"
-                )
+                kind = next(iter(value.kinds))
+                self.notes.append((f"a {kind} stays asynchronous, behind run(…): {problem.reason}", place))
             self._give_up_bases(value, problem)
 
     def _give_up_bases(self, value: Value, problem: Problem | None) -> None:

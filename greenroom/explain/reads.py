@@ -137,15 +137,20 @@ def _name(frame: Frame | None, instance: Any, key: str) -> str:
     expression = frame.expression.removesuffix(f".{key}")
     if expression != frame.expression and re.fullmatch(r"[\w.]+", expression):
         return expression
-    return next((name for name, value in frame.locals.items() if value is instance), "instance")
+    return next((name for name, value in _variables(frame) if value is instance), "instance")
+
+
+def _variables(frame: Frame) -> list[tuple[str, Any]]:
+    """Those that the user has written: neither pytest's, of a rewritten `assert`, nor the interpreter's."""
+    return [(name, value) for name, value in frame.locals.items() if name.isidentifier()]
 
 
 def _bound(frame: Frame, instance: Any) -> str:
     """The variable of a frame that is the instance, or a list with it in; empty if there is none."""
-    for name, value in frame.locals.items():
+    for name, value in _variables(frame):
         if value is instance and name != "self":
             return name
-    for name, value in frame.locals.items():
+    for name, value in _variables(frame):
         if type(value) in {list, tuple} and any(member is instance for member in value):
             return name
     return ""

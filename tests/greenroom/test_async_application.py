@@ -156,3 +156,25 @@ def test_task_of_a_request(shop: Project) -> None:
     result = shop.pytest("tests/test_it.py")
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["greenroom: The task sleep() of GET /leave still runs after its test*"])
+
+
+def test_names_of_an_assertion_are_not_pytests(shop: Project) -> None:
+    """What is advised for `assert (await …).name` does not name the variables of a rewritten assertion."""
+    shop.write(
+        "tests/test_it.py",
+        """
+        from shop.main import create
+
+        async def expired(session):
+            customer = await create(session, "a")
+            session.expire(customer)
+            return customer
+
+        async def test_it(async_session):
+            assert (await expired(async_session)).name == "a"
+        """,
+    )
+    result = shop.pytest("tests/test_it.py")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(['*refresh(instance, attribute_names=[[]"name"[]])*'])
+    result.stdout.no_fnmatch_line("*refresh(@py_assert*")

@@ -101,7 +101,8 @@ def test_case(project: Project, case: Case) -> None:
         f"{each['file'].removeprefix('tests/')}:{each['line']}: {each['name']}: {each['reason']}"
         for each in found["stays"]
     ]
-    assert stays + found["notes"] == case.says
+    notes = [f"{each['note']} ({each['place']})" for each in found["notes"]]
+    assert stays + notes == case.says
     assert found["before"] == found["after"]
 
     again = json.loads(project.command("convert", "--json").stdout)

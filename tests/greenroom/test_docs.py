@@ -19,8 +19,8 @@ from coverage import Coverage
 from greenroom import config
 from tests.greenroom.conftest import PROJECTS, Project
 from tests.greenroom.pages import ROOT, Block, blocks_of, missing
-from tests.lab.run import PROGRAMS as PROGRAMS_OF_LAB
 from tests.lab.run import Program
+from tests.lab.ways import PROGRAMS as PROGRAMS_OF_LAB
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]

@@ -10,7 +10,20 @@ from typing import Any, Final
 
 from greenroom.output import Console
 from tests.lab import page
-from tests.lab.run import GREENROOM, HERE, environments, programs, run, run_greenroom, server, versions
+from tests.lab.run import (
+    GREENROOM,
+    NEEDS,
+    approaches,
+    environments,
+    note_alone,
+    programs,
+    run,
+    run_greenroom,
+    run_needs,
+    server,
+    versions,
+)
+from tests.lab.ways import HERE
 
 RESULTS: Final = HERE / "results.json"
 
@@ -30,7 +43,7 @@ def main() -> int:
     if options.write and options.newest:
         parser.error("--write takes the locked versions: the page's tables are to come out again elsewhere")
 
-    known = [*(program.name for program in programs()), GREENROOM.name]
+    known = [*(program.name for program in programs()), GREENROOM.name, NEEDS.stem]
     if unknown := [name for name in options.names if name not in known]:
         parser.error(f"there is no program {unknown[0]}; there are {', '.join(known)}")
 
@@ -60,17 +73,27 @@ def _run(names: list[str], *, newest: bool) -> dict[str, Any]:
     where = environments(newest=newest)
     found: dict[str, Any] = {
         "environments": {one.name: one.title for one in where},
-        "versions": {one.title: versions(one) for one in where if one.name != "psycopg"},
+        # The others are run with today's.
+        "versions": {one.title: versions(one) for one in where if one.name in {"story", "today"}},
         "programs": {},
     }
     with server() as admin:
         for program in programs():
             if not names or program.name in names:
                 say(f"{program.name}: {program.title} …")
-                found["programs"][program.name] = {one.name: run(program, one, admin) for one in where}
+                outcomes = {
+                    one.name: run(program, one, admin)
+                    for one in where
+                    if program.name.startswith(one.programs)
+                }
+                note_alone(program, where[1], admin, outcomes)
+                found["programs"][program.name] = outcomes
         if not names or GREENROOM.name in names:
             say("the same services under greenroom …")
             found["greenroom"] = run_greenroom(admin)
+        if not names or NEEDS.stem in names:
+            say("what tests need …")
+            found["needs"] = {one.name: run_needs(one, where[1], admin) for one in approaches()}
     return found
 
 
@@ -90,6 +113,10 @@ def changes(recorded: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
                 new = [one for one in now if one not in before]
             if new:
                 yield _change(f"{name}, {found['environments'][environment]}", before, new)
+    for approach in approaches() if "needs" in found else ():
+        before = recorded.get("needs", {}).get(approach.name, [])
+        if new := [one for one in found["needs"][approach.name] if one not in before]:
+            yield _change(f"what tests need, {approach.title}", before, new)
     before = recorded.get("greenroom", [])
     if new := [one for one in found.get("greenroom", []) if one not in before]:
         yield _change("the same services under greenroom", before, new)
@@ -141,7 +168,8 @@ def _versions(recorded: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
 
 
 def _count(found: dict[str, Any]) -> int:
-    return sum(len(outcomes) for outcomes in found["programs"].values()) + ("greenroom" in found)
+    programs = sum(len(outcomes) for outcomes in found["programs"].values())
+    return programs + ("greenroom" in found) + len(found.get("needs", ()))
 
 
 if __name__ == "__main__":

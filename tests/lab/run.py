@@ -11,27 +11,25 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import psycopg
 from sqlalchemy import URL
 
 from greenroom.output import silent
 from greenroom.servers.embedded import Embedded, sweep
-from greenroom.urls import conninfo
+from tests.lab import ways
+from tests.lab.ways import HERE, PROGRAMS, ROOT
 
-HERE: Final = Path(__file__).parent
-ROOT: Final = HERE.parents[1]
-PROGRAMS: Final = HERE / "programs"
+NEEDS: Final = ways.PEERS / "needs.py"
 LONGEST: Final = 120
 """Seconds after which a program is ended. The slowest takes some five."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """One minimal program.
+    """One minimal program, or the conftest of an approach.
 
     Attributes:
         path: Its file.
@@ -39,6 +37,7 @@ class Program:
         cause: Why it comes out as it does.
         ini: Lines of its pytest.ini.
         runs: How often it is run, where chance decides.
+        plugins: Of pytest, besides those of the environment.
     """
 
     path: Path
@@ -46,6 +45,7 @@ class Program:
     cause: str
     ini: tuple[str, ...]
     runs: int
+    plugins: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -56,13 +56,14 @@ class Program:
     def of(cls, path: Path) -> Program:
         """A program as its docstring describes it: a title, and then lines such as `cause: …`."""
         title, _, rest = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")
-        says = re.findall(r"^(cause|pytest\.ini|runs): (.*)$", rest, re.MULTILINE)
+        says = re.findall(r"^(cause|pytest\.ini|runs|plugin): (.*)$", rest, re.MULTILINE)
         return cls(
             path=path,
             title=title,
             cause=next(value for key, value in says if key == "cause"),
             ini=tuple(value for key, value in says if key == "pytest.ini"),
             runs=next((int(value) for key, value in says if key == "runs"), 1),
+            plugins=tuple(value for key, value in says if key == "plugin"),
         )
 
 
@@ -75,15 +76,26 @@ class Environment:
         title: As the page has it.
         python: The interpreter of its venv.
         driver: Of the URL.
+        plugins: Of pytest, which are loaded: entry points, since some look for others by these names.
+        ini: Lines of pytest.ini for each program.
+        way: How a program is laid out.
+        programs: Those that it is for, by the beginnings of their names.
     """
 
     name: str
     title: str
     python: Path
     driver: str = "postgresql+asyncpg"
+    plugins: tuple[str, ...] = ("asyncio",)
+    ini: tuple[str, ...] = ()
+    way: ways.Way = ways.as_it_is
+    programs: tuple[str, ...] = ("a", "b")
 
 
-GREENROOM: Final = Environment("greenroom", "under greenroom", ROOT / ".venv/bin/python")
+GREENROOM: Final = Environment(
+    "greenroom", "under greenroom", ROOT / ".venv/bin/python", plugins=("greenroom.plugin",)
+)
+AUTO: Final = "asyncio_mode = auto"
 
 
 def environments(*, newest: bool) -> list[Environment]:
@@ -98,6 +110,30 @@ def environments(*, newest: bool) -> list[Environment]:
         Environment("story", "as the story had it", story),
         Environment("today", "today", today),
         Environment("psycopg", "today, psycopg", today, "postgresql+psycopg"),
+        Environment(
+            "unedited",
+            "under greenroom, as it stands",
+            today,
+            plugins=("asyncio", "greenroom.plugin"),
+            way=ways.under_greenroom,
+        ),
+        Environment("auto", "auto mode", today, ini=(AUTO,)),
+        Environment("green-light", "pytest-green-light", today, plugins=("asyncio", "green_light")),
+        Environment(
+            "green-light-auto",
+            "pytest-green-light, auto mode",
+            today,
+            plugins=("asyncio", "green_light"),
+            ini=(AUTO,),
+        ),
+        Environment(
+            "sqla",
+            "with pytest-sqla's session",
+            today,
+            plugins=("asyncio", "sqla"),
+            way=ways.with_sqla,
+            programs=("a",),
+        ),
     ]
 
 
@@ -114,11 +150,15 @@ def versions(environment: Environment) -> str:
     """The versions that matter in an environment."""
     script = (
         "import sys, importlib.metadata as m\n"
-        "print('Python', '%d.%d' % sys.version_info[:2], *(f', {n} {m.version(n)}' for n in sys.argv[1:]))"
+        "known = {each.name.lower() for each in m.distributions()}\n"
+        "names = [name for name in sys.argv[1:] if name.lower() in known]\n"
+        "print('Python', '%d.%d' % sys.version_info[:2], *(f', {n} {m.version(n)}' for n in names))"
     )
     names = [
         "pytest",
         "pytest-asyncio",
+        "pytest-green-light",
+        "pytest-sqla",
         "SQLAlchemy",
         "greenlet",
         "asyncpg",
@@ -144,60 +184,98 @@ def server() -> Iterator[URL]:
         running.stop()
 
 
-def run(
-    program: Program,
-    environment: Environment,
-    admin: URL,
-    *,
-    plugins: tuple[str, ...] = ("pytest_asyncio.plugin",),
-) -> list[Any]:
+def run(program: Program, environment: Environment, admin: URL, *, only: str = "") -> list[Any]:
     """What came out of a program: one entry, or where it is run several times, each different one.
 
     Args:
         program: Which.
         environment: Where.
         admin: The server.
-        plugins: Of pytest, which are loaded.
+        only: One of its tests.
     """
-    options = [word for line in program.ini for word in ("-o", line.replace(" = ", "="))]
-    options += [word for plugin in plugins for word in ("-p", plugin)]
     found = []
     for _ in range(program.runs):
-        with _database(admin.set(drivername=environment.driver)) as url:
-            one = _pytest(
-                environment,
-                [*options, program.path],
-                program.path.parent,
-                {"DATABASE_URL": url.render_as_string(hide_password=False)},
-            )
+        with environment.way(program.path, admin.set(drivername=environment.driver)) as place:
+            target = f"{place.path}::{only}" if only else place.path
+            arguments = [*options(environment, *program.ini), target]
+            one = _pytest(environment, arguments, place.path.parent, place.variables)
         if one not in found:
             found.append(one)
     return sorted(found, key=json.dumps)
 
 
+def options(environment: Environment, *ini: str) -> list[str]:
+    """The options of pytest for an environment: its plugins, and lines of pytest.ini."""
+    words = [
+        word for line in (*ini, *environment.ini) for word in ("-o", re.sub(r"\s*=\s*", "=", line, count=1))
+    ]
+    return [*words, *(word for plugin in environment.plugins for word in ("-p", plugin))]
+
+
+ALONE: Final = ("unedited", "sqla")
+"""Environments that leave nothing of a test. One that needs what an earlier one has left fails there."""
+
+
+def note_alone(program: Program, today: Environment, admin: URL, found: dict[str, list[Any]]) -> None:
+    """Note of each test that fails in another way there than today, whether it fails like that today, too, if it is alone.
+
+    Args:
+        program: Which.
+        today: The environment to run it alone in.
+        admin: The server.
+        found: What came out of the program in each environment.
+    """
+    known = [outcome for one in found[today.name] for outcome in one.get("outcomes", ())]
+    others = [one for name in ALONE for one in found.get(name, ())]
+    for outcome in (each for one in others for each in one.get("outcomes", ())):
+        if not outcome["error"] or any(_same(outcome, other) for other in known):
+            continue
+        alone = [
+            other
+            for one in run(program, today, admin, only=outcome["test"])
+            for other in one.get("outcomes", ())
+        ]
+        outcome["alone"] = any(_same(outcome, other) for other in alone)
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(one[key] == other[key] for key in ("test", "phase", "error", "line"))
+
+
 def run_greenroom(admin: URL) -> list[Any]:
     """What came out of the same services under greenroom, in synchronous tests."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for path in (PROGRAMS / "models.py", PROGRAMS / "service.py", HERE / "greenroom/pyproject.toml"):
-            (folder / path.name).write_text(path.read_text())
+    with ways.copies(HERE / "greenroom/pyproject.toml") as folder:
         (folder / "test_approaches.py").write_text((HERE / "greenroom/approaches.py").read_text())
-        variables = {"GREENROOM_SERVER_URL": conninfo(admin), "PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}"}
-        return [_pytest(GREENROOM, ["-p", "greenroom.plugin", "."], folder, variables)]
+        variables = ways.greenroom_variables(admin)
+        return [_pytest(GREENROOM, [*options(GREENROOM), "."], folder, variables)]
 
 
-@contextmanager
-def _database(admin: URL) -> Iterator[URL]:
-    """A new database with the programs' tables, for as long as the block."""
-    name = "lab"
-    with psycopg.connect(conninfo(admin), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        try:
-            with psycopg.connect(conninfo(admin.set(database=name)), autocommit=True) as own:
-                own.execute((PROGRAMS / "schema.sql").read_text())
-            yield admin.set(database=name)
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+def run_needs(approach: Program, today: Environment, admin: URL) -> list[Any]:
+    """What came out of the tests that are the same for each approach.
+
+    Args:
+        approach: Its conftest.
+        today: The environment.
+        admin: The server.
+    """
+    environment = dataclasses.replace(today, plugins=(*today.plugins, *approach.plugins))
+    settings = [PROGRAMS / "pyproject.toml"] if approach.name == "greenroom" else []
+    with ways.copies(NEEDS, *settings) as folder, ExitStack() as stack:
+        (folder / "conftest.py").write_text(approach.path.read_text())
+        if settings:
+            variables = ways.greenroom_variables(admin)
+        else:
+            url = admin.set(drivername=environment.driver)
+            tables = approach.name != "sqla"  # it makes and drops them itself
+            variables = ways.sqla_variables(stack.enter_context(ways.database(url, tables=tables)))
+        arguments = [*options(environment, *approach.ini), NEEDS.name]
+        return [_pytest(environment, arguments, folder, variables)]
+
+
+def approaches() -> list[Program]:
+    """The conftests of those that have the same tests, in the order of the page."""
+    names = ("plain", "recipe", "green_light", "green_light_one_loop", "sqla", "greenroom")
+    return [Program.of(ways.PEERS / f"{name}.py") for name in names]
 
 
 def _pytest(

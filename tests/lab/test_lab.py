@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,10 +15,21 @@ import pytest
 from greenroom.urls import conninfo
 from tests.lab import page
 from tests.lab.__main__ import changes, main
-from tests.lab.run import PROGRAMS, ROOT, Environment, Program, programs, run, run_greenroom, server
+from tests.lab.run import (
+    NEEDS,
+    Environment,
+    Program,
+    approaches,
+    programs,
+    run,
+    run_greenroom,
+    server,
+)
+from tests.lab.run import environments as environments_of
+from tests.lab.ways import PROGRAMS, ROOT, with_fixtures_of
 
 RESULTS = json.loads((Path(__file__).parent / "results.json").read_text())
-OURS = Environment("ours", "the environment of these tests", Path(sys.executable))
+OURS = Environment("ours", "the environment of these tests", Path(sys.executable), plugins=())
 
 
 def test_page_is_made_from_the_results() -> None:
@@ -30,13 +42,22 @@ def test_each_program_is_recorded() -> None:
     """In each environment, with an outcome for each of its tests."""
     assert set(RESULTS["programs"]) == {program.name for program in programs()}
     for name, environments in RESULTS["programs"].items():
-        assert list(environments) == ["story", "today", "psycopg"]
+        expected = [one.name for one in environments_of(newest=False) if name.startswith(one.programs)]
+        assert list(environments) == expected
         tests = (PROGRAMS / f"{name}.py").read_text().count("\ndef test_") + (
             PROGRAMS / f"{name}.py"
         ).read_text().count("\nasync def test_")
         for outcomes in environments.values():
             for one in outcomes:
                 assert "crash" in one or len({outcome["test"] for outcome in one["outcomes"]}) == tests, name
+
+
+def test_each_approach_is_recorded() -> None:
+    """With an outcome for each of the tests that are the same for all."""
+    tests = set(re.findall(r"^(?:async )?def (test_\w+)", NEEDS.read_text(), re.MULTILINE))
+    assert list(RESULTS["needs"]) == [approach.name for approach in approaches()]
+    for name, (one,) in RESULTS["needs"].items():
+        assert {outcome["test"] for outcome in one["outcomes"]} == tests, name
 
 
 def test_versions_are_the_locked_ones() -> None:
@@ -50,7 +71,7 @@ def test_versions_are_the_locked_ones() -> None:
 def test_story_is_told_as_it_is() -> None:
     """What the page's text says of the tables: mended programs pass, but for the service's bug, on old and new versions."""
     for name, environments in RESULTS["programs"].items():
-        for outcomes in environments.values():
+        for outcomes in (environments[where] for where in ("story", "today", "psycopg")):
             errors = [
                 outcome["error"]
                 for one in outcomes
@@ -65,11 +86,23 @@ def test_story_is_told_as_it_is() -> None:
         assert "different loop" not in json.dumps(RESULTS["programs"][name]["psycopg"])
 
 
+def test_nothing_is_of_two_loops_under_greenroom() -> None:
+    """What fails there fails for a reason of the program's own: no other loop, no crash, no hang."""
+    for name, environments in RESULTS["programs"].items():
+        (one,) = environments["unedited"]
+        assert "outcomes" in one, name
+        for outcome in one["outcomes"]:
+            said = f"{outcome['error']} {outcome.get('hidden', '')}"
+            assert not re.search("different loop|different event loop|another operation", said), name
+            if name.endswith("_mended") and outcome["error"]:
+                assert "MissingGreenlet" in said or outcome["alone"], name
+
+
 def test_a_program_runs() -> None:
     """A synchronous one, in this environment, comes out as recorded for today's versions; and greenroom's tests do."""
     (wrapper,) = (program for program in programs() if program.name == "b4_wrapper")
     with server() as admin:
-        assert run(wrapper, OURS, admin, plugins=()) == RESULTS["programs"]["b4_wrapper"]["today"]
+        assert run(wrapper, OURS, admin) == RESULTS["programs"]["b4_wrapper"]["today"]
         assert run_greenroom(admin) == RESULTS["greenroom"]
 
 
@@ -122,7 +155,7 @@ def test_what_newer_versions_can_bring(text: str, came: str, tmp_path: Path) -> 
     (tmp_path / "wrong.py").write_text(f'"""Wrong\n\ncause: none\n"""\n{text}')
     program = Program.of(tmp_path / "wrong.py")
     with server() as admin:
-        (one,) = run(program, OURS, admin, plugins=())
+        (one,) = run(program, OURS, admin)
     assert page.lines(one) == [came]
 
 
@@ -141,6 +174,39 @@ def test_chance_is_no_change() -> None:
         found = {"environments": {"today": "today"}, "programs": {name: {"today": [now]}}}
         said = [*changes({"programs": {name: {"today": [failed]}}}, found)]
         assert said == ([f"{name}, today:\n" + "\n".join(told)] if told else [])
+
+
+def test_fixtures_are_replaced() -> None:
+    """A program gets a plugin's session under each name that its tests ask for, and its lines keep their numbers."""
+    text = (PROGRAMS / "a4_sync_calls.py").read_text()
+    lines, before = with_fixtures_of(text, "sqla_async_session").splitlines(), text.splitlines()
+    assert [line for line in lines if line.startswith("def ")] == [
+        "def begun(sqla_async_session):",
+        "def closed(sqla_async_session):",
+    ]
+    for number, line in enumerate(before):
+        assert lines[number] in {line, ""}
+    assert {line for line in before if line.startswith(("async def test_", "    assert"))} <= set(lines)
+
+
+def test_alone() -> None:
+    """A test that fails where nothing is left of others, and fails today, too, if it is alone, is told from one that does not."""
+    outcome = {"test": "test_two", "phase": "call", "error": "AssertionError: 1", "line": "a1.py:3 assert"}
+    passed = {"test": "test_two", "phase": "call", "error": "", "line": ""}
+    assert page.lines({"outcomes": [outcome | {"alone": True}], "warnings": []}) == [
+        "`test_two`: `AssertionError: 1` at a1.py:3 `assert`<br>today, too, if it is alone"
+    ]
+    for alone, counted in ((True, "1"), (False, "–")):
+        there = [{"outcomes": [outcome | {"alone": alone}], "warnings": []}]
+        results: dict[str, Any] = {"environments": {"today": "today", "unedited": "there"}, "programs": {}}
+        for program in programs():
+            found = {"today": [{"outcomes": [passed], "warnings": []}], "unedited": there}
+            results["programs"][program.name] = (
+                found if program.name == "a1_pooled" else {**found, "unedited": found["today"]}
+            )
+        table = page.matrix(results).splitlines()
+        assert "| *pass today, fail here* | none | 1 |" in table
+        assert f"| *of which fail today, too, if they are alone* | – | {counted} |" in table
 
 
 def test_docstrings_are_read() -> None:
