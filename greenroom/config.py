@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from greenroom import toml
 from greenroom.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -291,7 +292,7 @@ def _in_toml(path: Path, section: str) -> Any:
         return None
     table: Any = {}
     with contextlib.suppress(tomllib.TOMLDecodeError):
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = toml.read(path)
     for key in section.split("."):
         table = table.get(key, {})
     return (table.get("ini_options") or table).get("pythonpath")
@@ -348,7 +349,7 @@ def load(root: Path, environ: Mapping[str, str] = os.environ) -> Config | None:
     if TRIED in environ and root == Path(environ[TRIED_ROOT]):
         path = Path(environ[TRIED])
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("greenroom")
+        table = toml.read(path).get("tool", {}).get("greenroom")
     except FileNotFoundError:
         return None
     except tomllib.TOMLDecodeError as error:
