@@ -95,6 +95,12 @@ class Application:
             self.seconds.append(time.perf_counter() - began)
         return self._state
 
+    def state_of(self, app: Any) -> dict[str, Any]:
+        """The state that the lifespan of an application has left, if it is this one and open; else an empty one."""
+        if app is not self._app:
+            return {}
+        return self._held[-1] if self._held else self._state if self._lifespan is not None else {}
+
     def stop(self, why: str = "") -> None:
         """Shut it down, if it is up.
 

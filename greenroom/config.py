@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from greenroom import toml
 from greenroom.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ EXAMPLE: Final = '[tool.greenroom] with at least: app = "app.main:app" and alemb
 TRIED_ROOT: Final = "GREENROOM_TRIED_ROOT"
 TRIED: Final = "GREENROOM_TRIED"
 """A project, and the file whose `[tool.greenroom]` counts there: `greenroom init` tries settings before it writes them."""
+
+ASYNC_TESTS: Final = "GREENROOM_ASYNC_TESTS"
+"""Set it to 1 to have asynchronous tests run without the setting `async_tests`."""
 
 _WHERE: Final = "correct it in pyproject.toml"
 
@@ -288,7 +292,7 @@ def _in_toml(path: Path, section: str) -> Any:
         return None
     table: Any = {}
     with contextlib.suppress(tomllib.TOMLDecodeError):
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = toml.read(path)
     for key in section.split("."):
         table = table.get(key, {})
     return (table.get("ini_options") or table).get("pythonpath")
@@ -336,7 +340,7 @@ def of_project(root: Path) -> Config | None:
 def load(root: Path, environ: Mapping[str, str] = os.environ) -> Config | None:
     """Return the configuration in `root`, or None if it has no pyproject.toml with a table `[tool.greenroom]`.
 
-    `GREENROOM_ENGINE` in the environment overrides `engine`.
+    `GREENROOM_ENGINE` in the environment overrides `engine`, and `GREENROOM_ASYNC_TESTS=1` switches `async_tests` on.
 
     Raises:
         ConfigError: The table exists and something in it is wrong.
@@ -345,7 +349,7 @@ def load(root: Path, environ: Mapping[str, str] = os.environ) -> Config | None:
     if TRIED in environ and root == Path(environ[TRIED_ROOT]):
         path = Path(environ[TRIED])
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("greenroom")
+        table = toml.read(path).get("tool", {}).get("greenroom")
     except FileNotFoundError:
         return None
     except tomllib.TOMLDecodeError as error:
@@ -359,6 +363,8 @@ def load(root: Path, environ: Mapping[str, str] = os.environ) -> Config | None:
         )
     if engine := environ.get("GREENROOM_ENGINE"):
         settings["engine"] = engine
+    if environ.get(ASYNC_TESTS) == "1":
+        settings["async_tests"] = True
     tables = settings.pop("databases", {})
     main = Config(root=root, **settings)
     # They know each other: each is built with the variables of all.

@@ -42,7 +42,7 @@ class MakeClient(Protocol):
     """The fixture `make_client`."""
 
     def __call__(self, **options: Any) -> TestClient:
-        """Make a client of the application, with arguments for Starlette's `TestClient`; with `app=`, of another one."""
+        """Make a client of the application, with arguments for Starlette's `TestClient`; with `app=`, of that one as it stands."""
         ...
 
 

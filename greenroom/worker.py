@@ -53,6 +53,7 @@ class Worker:
         application: The application.
         watch: What is noticed while the tests run.
         may_use_database: The current test is not marked as one that has none.
+        parallel: It is a worker of pytest-xdist.
         starts_for_each_test: The application is started up for each test, and not once.
 
     Args:
@@ -69,6 +70,7 @@ class Worker:
         self.server = server
         self.why = why
         self.may_use_database = True
+        self.parallel = False
         self.starts_for_each_test = config.lifespan == "test"
         self.loop = Loop(config.timeout)
         self.application = Application(config, self.loop)
@@ -112,6 +114,7 @@ class Worker:
             server = kind.join(config, told.handle)
             name = os.environ["PYTEST_XDIST_WORKER"]
             worker = cls(config, server, why=told.why, run=told.run, worker=name, say=say)
+            worker.parallel = True
             worker._install({})
             return worker
         chosen, why = servers.choose(config, Server)
@@ -122,6 +125,11 @@ class Worker:
         root = str(config.root)
         worker._install(Handover(root, os.getpid(), server.kind, server.handle, run, why).variables())
         return worker
+
+    def open_ahead(self) -> None:
+        """Open the databases while this process imports the application and the tests, where that takes no more than clones."""
+        for database in self.databases.values():
+            database.open_ahead()
 
     @property
     def engine(self) -> Engine:
@@ -151,7 +159,9 @@ class Worker:
             )
         if (database, role) not in self._engines:
             url = self.databases[database].role_url(role)
-            self._engines[database, role] = create_engine(url, connect_args={"connect_timeout": CONNECT})
+            engine = create_engine(url, connect_args={"connect_timeout": CONNECT})
+            self._engines[database, role] = engine
+            self.loop.engines.add(engine)
         return self._engines[database, role]
 
     def new_async_session(self) -> AsyncSession:

@@ -18,6 +18,7 @@ from greenroom.output import Console
 if TYPE_CHECKING:
     from greenroom.convert.converting import Conversion
     from greenroom.convert.plan import Stays
+    from greenroom.convert.verify import Verdict
 
 _INSTALL: Final = "pip install 'greenroom[convert]'"
 
@@ -26,6 +27,9 @@ _SHOWN: Final = 5
 
 _FOLDERS: Final = ("tests", "test")
 
+_MOST: Final = {"differences": 50, "lines": 10}
+"""How many of them are printed."""
+
 
 @click.command(
     epilog=examples(
@@ -33,6 +37,7 @@ _FOLDERS: Final = ("tests", "test")
         "greenroom convert tests/api",
         "greenroom convert tests/test_users.py::test_create",
         "greenroom convert --check",
+        "greenroom convert --verify tests/api",
     )
 )
 @click.argument("paths", nargs=-1, metavar="[PATH | FILE::TEST]...")
@@ -45,10 +50,19 @@ _FOLDERS: Final = ("tests", "test")
     is_flag=True,
     help="Also replace the suite's own isolation (savepoints, create_all, overrides) by greenroom's.",
 )
+@click.option(
+    "--verify", is_flag=True, help="Run the tests before and after; put the files back if a test is worse."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @click.pass_obj
 def convert(
-    call: Call, paths: tuple[str, ...], as_diff: bool, check: bool, isolation: bool, as_json: bool
+    call: Call,
+    paths: tuple[str, ...],
+    as_diff: bool,
+    check: bool,
+    isolation: bool,
+    verify: bool,
+    as_json: bool,
 ) -> int:
     """Convert asynchronous tests, fixtures and helpers to synchronous ones: files, folders, classes, or single tests.
 
@@ -56,8 +70,13 @@ def convert(
     line and the reason; greenroom runs it with async_tests = true. Tests, assertions, raises and marks are counted
     before and after: a file that would lose one of them is not written. A second call changes nothing.
 
-    The exit code is 1 if a file could not be read, or, with --check, if something would be converted.
+    The exit code is 1 if a file could not be read, with --check if something would be converted, and with --verify if a
+    test would be worse.
     """
+    if verify and (as_diff or check):
+        raise click.UsageError(
+            "--verify runs the converted tests, and --diff and --check write none: use one of them."
+        )
     try:
         from greenroom.convert.converting import convert as conversion
     except ModuleNotFoundError as error:
@@ -67,16 +86,23 @@ def convert(
             "greenroom convert needs LibCST, which is not installed.", hint=_INSTALL
         ) from None
     start = call.start.resolve()
-    root, app, runs_async = _project(start)
+    root, app, runs_async = _project(start, configured=verify)
     targets, only = _targets(paths, start)
     call.console.say(f"reading {', '.join(_shown(each, start) for each in targets)} …")
     found = conversion(root, targets, app=app, only=only, isolation=isolation)
     writes = not (as_diff or check)
-    if writes:
+    verdict = None
+    if verify:
+        from greenroom.convert.verify import verified
+
+        if found.files:
+            verdict = verified(root, app, targets, found.files, call.console.say)
+            writes = verdict.holds
+    elif writes:
         for path, (_before, after) in found.files.items():
             path.write_bytes(after)
     if as_json:
-        print(json.dumps(_as_json(found, root), indent=2))
+        print(json.dumps(_as_json(found, root) | _verdict_as_json(verdict), indent=2))
     elif as_diff:
         for path, (before, after) in found.files.items():
             name = _shown(path, root)
@@ -84,14 +110,23 @@ def convert(
             print("\n".join(difflib.unified_diff(old, new, name, name, lineterm="")))
     if not as_json:
         _tell(found, root, call.console, writes=writes, runs_async=runs_async)
-    return int(bool(found.broken) or (check and bool(found.files)))
+        if verdict is not None:
+            _tell_verdict(verdict, call.console)
+    worse = verdict is not None and not verdict.holds
+    return int(bool(found.broken) or worse or (check and bool(found.files)))
 
 
-def _project(start: Path) -> tuple[Path, str, bool]:
-    """The project's folder, its application, and whether greenroom runs asynchronous tests there."""
+def _project(start: Path, *, configured: bool) -> tuple[Path, str, bool]:
+    """The project's folder, its application, and whether greenroom runs asynchronous tests there.
+
+    Raises:
+        ConfigError: It has to be configured, and is not.
+    """
     try:
         config = find(start)
     except ConfigError:
+        if configured:
+            raise
         root = next((each for each in (start, *start.parents) if (each / "pyproject.toml").is_file()), start)
         return root, "", False
     return config.root, config.app, config.async_tests
@@ -145,6 +180,55 @@ def _tell(found: Conversion, root: Path, console: Console, *, writes: bool, runs
     )
     if found.stays and not runs_async:
         console.say("note: what stays asynchronous needs async_tests = true in [tool.greenroom]")
+
+
+def _tell_verdict(verdict: Verdict, console: Console) -> None:
+    """Print the tests whose outcomes differ, and the lines of the application that are not run any more."""
+    for each in verdict.differences[: _MOST["differences"]]:
+        print(f"{'worse' if each.worse else 'differs'}: {each}")
+    if (more := len(verdict.differences) - _MOST["differences"]) > 0:
+        print(f"… and {more} more tests")
+    for line in verdict.uncovered[: _MOST["lines"]]:
+        print(f"not run any more: {line}")
+    if (more := len(verdict.uncovered) - _MOST["lines"]) > 0:
+        print(f"… and {more} more lines")
+    hint = "greenroom convert --diff shows what was tried; convert file by file what holds"
+    if verdict.after.problem:
+        console.error(
+            f"The converted tests do not run: {verdict.after.problem}\nEverything is as it was.", hint
+        )
+    elif verdict.worse:
+        which = (
+            "1 test is worse when it is"
+            if verdict.worse == 1
+            else f"{verdict.worse} tests are worse when they are"
+        )
+        console.error(f"{which} converted. Everything is as it was.", hint)
+    else:
+        console.say(f"verified: {len(verdict.before.outcomes)} tests, none is worse")
+
+
+def _verdict_as_json(verdict: Verdict | None) -> dict[str, object]:
+    if verdict is None:
+        return {}
+    return {
+        "verified": {
+            "holds": verdict.holds,
+            "seconds": [round(verdict.before.seconds, 1), round(verdict.after.seconds, 1)],
+            "problem": verdict.after.problem,
+            "differences": [
+                {
+                    "test": each.test,
+                    "before": each.before,
+                    "after": each.after,
+                    "worse": each.worse,
+                    "reason": each.reason,
+                }
+                for each in verdict.differences
+            ],
+            "uncovered": verdict.uncovered,
+        }
+    }
 
 
 def _grouped(lines: list[tuple[str, str]]) -> dict[str, list[str]]:

@@ -79,7 +79,7 @@ class Creation:
         """The call of `make_client`.
 
         Args:
-            own: It is the application that greenroom is configured for.
+            own: It is the application that greenroom is configured for, started up.
         """
         arguments = [
             each.with_changes(comma=cst.MaybeSentinel.DEFAULT, whitespace_after_arg=cst.SimpleWhitespace(""))

@@ -11,12 +11,14 @@ import libcst as cst
 
 from greenroom.convert import counts
 from greenroom.convert.counts import NOTHING, Counts
+from greenroom.convert.formatting import Formatting
 from greenroom.convert.imports import imported
 from greenroom.convert.isolation import Isolation
 from greenroom.convert.modules import Module
 from greenroom.convert.plan import Plan, Stays, check
 from greenroom.convert.rewrite import Rewriter
 from greenroom.convert.sessions import Factories
+from greenroom.convert.settings import Settings
 from greenroom.convert.suite import Suite
 from greenroom.convert.tidy import tidied
 from greenroom.convert.values import Values
@@ -109,6 +111,13 @@ def convert(
             continue
         result.after += after
         result.files[module.path] = original.source, text
+    formatting = Formatting(root)
+    result.files = formatting.all(result.files)
+    result.notes += formatting.notes
+    if not (only or result.stays or result.broken):
+        settings = Settings(root, targets, {path: after for path, (_before, after) in result.files.items()})
+        result.files |= settings.cleaned()
+        result.notes += settings.notes if result.files else []
     done = [each for each in plan.synchronous if each.module.path in result.files]
     result.functions = len(done)
     result.tests = sum(each.role == "test" for each in done)

@@ -187,7 +187,7 @@ class Rewriter(cst.CSTTransformer):
         if original_node in self._values.creations and self._plan.is_synchronous(original_node, function):
             creation = Creation(updated_node, self._module, self._values.transports(function))
             self._need("make_client", function)
-            return creation.call(own=self._is_own(creation.app, function))
+            return creation.call(own=self._is_started(creation.app, function))
         if original_node in self._values.openings and self._plan.is_synchronous(original_node, function):
             self._need("engine", function)
             self.added.add(("sqlalchemy.orm", "Session"))
@@ -398,6 +398,11 @@ class Rewriter(cst.CSTTransformer):
             return False
         found = self._module.qualified(app)
         return bool(found) and f".{found}".endswith(f".{self._app}")
+
+    def _is_started(self, app: cst.BaseExpression | None, function: Function) -> bool:
+        """Whether an expression is that application, and the function starts it up, as `make_client` does."""
+        items = [each for each in own(function.node) if isinstance(each, cst.WithItem)]
+        return self._is_own(app, function) and any(self._is_own_lifespan(each, function) for each in items)
 
     def _is_own_lifespan(self, item: cst.WithItem, function: Function) -> bool:
         """Whether it starts up that application, as `make_client` does, for a client that becomes synchronous."""

@@ -17,7 +17,7 @@ from greenroom.errors import ConfigError
 if TYPE_CHECKING:
     from greenroom.config import Config
 
-FORMAT: Final = 14
+FORMAT: Final = 15
 """Goes up when greenroom itself writes something else into a template."""
 
 

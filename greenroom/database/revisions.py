@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from greenroom import toml
 from greenroom.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -79,9 +80,7 @@ def _path(config: Config) -> Path:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = (
-            tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("alembic", {})
-        )
+        found: dict[str, Any] = toml.read(path).get("tool", {}).get("alembic", {})
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} cannot be read: {error}.", hint="correct it there") from None
     return found

@@ -64,6 +64,13 @@ def ensure(config: Config, server: Server, say: Say) -> str:
             # Whoever was building it has failed.
 
 
+def is_there(config: Config, server: Server) -> bool:
+    """Whether the project's template is on the server, which runs."""
+    with Admin(server.admin) as admin:
+        found = admin.find(name_of(fingerprint.of(config, server_version=admin.version)))
+        return found is not None and found.complete
+
+
 def _patience(config: Config) -> float:
     """Seconds to wait for another run that builds the template: as long as it may take itself."""
     return 2 * BUILD + config.migration_timeout

@@ -110,13 +110,15 @@ class WorkerDatabase:
         Raises:
             GreenroomError: There can be none. Asked again, it says the same without trying again.
         """
+        start = time.perf_counter()
         # The test asks for it in its own thread, and the application, when it connects, in the loop's.
         with self._opening:
             if self._failure is not None:
                 raise self._failure
             if self._clone is not None:
+                # What was left to wait for, if it was opened ahead.
+                self.opening = self.opening or time.perf_counter() - start
                 return
-            start = time.perf_counter()
             try:
                 self._clone = self._opened()
             except GreenroomError as error:
@@ -128,6 +130,25 @@ class WorkerDatabase:
                 )
                 raise self._failure from error
             self.opening = time.perf_counter() - start
+
+    def open_ahead(self) -> None:
+        """Open it in the background, if that only takes a clone: the checkout's own server is up, and the template is there.
+
+        A run may need no database, and should not wait then for a server or a schema, or hear of them. Whatever goes wrong goes
+        wrong again when the database is needed.
+        """
+
+        def work() -> None:
+            with self._opening, contextlib.suppress(GreenroomError, psycopg.Error, OSError):
+                if (
+                    self._clone is None
+                    and type(self._server).is_up(self._config)
+                    and self._server.running()
+                    and template.is_there(self._config, self._server)
+                ):
+                    self._clone = self._opened()
+
+        threading.Thread(target=work, name="greenroom clone", daemon=True).start()
 
     def _opened(self) -> Clone:
         if not self._server.running():
@@ -205,5 +226,6 @@ class WorkerDatabase:
 
     def close(self) -> None:
         """Drop it, unless it goes away with its server anyway."""
-        if self._clone is not None:
-            self._clone.close()
+        with self._opening:
+            if self._clone is not None:
+                self._clone.close()

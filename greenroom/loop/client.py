@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 GRACE: Final = 0.005
 """Seconds from the first piece of a response with more to come until it counts as a stream."""
 
+ADDRESS: Final = ("127.0.0.1", 50000)
+"""Where requests come from. Starlette's "testclient" is no address: a filter refuses it, and so does a column of type inet."""
+
 WINDOW: Final = 64
 """Pieces of a response that the application may be ahead of its reader."""
 
@@ -51,6 +54,8 @@ class Client(TestClient):
         stock = transport_of(self)
         assert isinstance(stock, Transport)
         stock.app_state = state
+        if "client" not in options:
+            stock.client = ADDRESS
         self.app_state = state
         self.portal = loop.portal
         replace_transport(self, _Transport(stock, loop))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Engine, Pool, event
 
-from greenroom.private.sqlalchemy import pool_of
+from greenroom.private.sqlalchemy import engines_with_front, pool_of
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 class Engines:
     """The engines that have connected.
 
-    SQLAlchemy tells of pools that connect, and not of engines that are made. So the engines are looked for among all objects of
+    SQLAlchemy tells of pools that connect, and keeps the engines of asynchronous ones. Others are looked for among all objects of
     the process, which takes a tenth of a second, but only when a pool has connected that is none of the known engines'.
     """
 
@@ -36,11 +36,20 @@ class Engines:
 
     def connected(self) -> list[Engine]:
         """The engines that have connected since, and maybe others."""
-        if not {*self._pools} <= {engine.pool for engine in self._known}:
-            self._known.update(instances(Engine))
+        if not self._are_known():
+            self._known.update(engines_with_front())
+            if not self._are_known():
+                self._known.update(instances(Engine))
             # Those of engines that are gone, or that have another pool by now.
             self._pools = weakref.WeakSet({engine.pool for engine in self._known} & {*self._pools})
         return list(self._known)
+
+    def add(self, engine: Engine) -> None:
+        """Make one known."""
+        self._known.add(engine)
+
+    def _are_known(self) -> bool:
+        return {*self._pools} <= {engine.pool for engine in self._known}
 
     def _note(self, _connection: Any, record: Any) -> None:
         self._pools.add(pool_of(record))
@@ -48,4 +57,16 @@ class Engines:
 
 def instances(kind: type[T]) -> list[T]:
     """All objects of a type or its subtypes. By type(), since isinstance() wakes up proxies and mocks."""
-    return [found for found in gc.get_objects() if issubclass(type(found), kind)]
+    kinds = _with_subtypes(kind)
+    try:
+        # A search in a set is quicker than issubclass(), and there are hundreds of thousands of objects.
+        return [found for found in gc.get_objects() if type(found) in kinds]
+    except TypeError:  # a metaclass has taken the hash from its classes
+        return [found for found in gc.get_objects() if issubclass(type(found), kind)]
+
+
+def _with_subtypes(kind: type[T]) -> set[type[T]]:
+    found = {kind}
+    for each in type.__subclasses__(kind):
+        found |= _with_subtypes(each)
+    return found

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from greenroom.loop.engines import instances
 from greenroom.loop.lifespan import Lifespan
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def join(
         Transport,
         WebSocketTestSession,
         patch,
-        patch_instance,
+        patch_portals,
         patch_transport,
         stock_portal,
         transport_of,
@@ -77,9 +76,6 @@ def join(
             self.exit_stack = stack.pop_all()
         return self
 
-    for made in instances(TestClient):
-        patch_instance(made, portal_factory)
-
     def handle(self: Transport, request: Any) -> Any:
         if loop.can_hop() and request.url.scheme not in ("ws", "wss"):
             # Starlette's own transport blocks the loop in the end.
@@ -87,6 +83,7 @@ def join(
         return stock_handle(self, request)
 
     with contextlib.ExitStack() as undo:
+        undo.callback(patch_portals(portal_factory))
         undo.callback(patch(portal=portal_factory, enter=enter, session=on_loop(loop, WebSocketTestSession)))
         if asynchronous:
             undo.callback(patch_transport(handle))

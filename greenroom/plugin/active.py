@@ -40,6 +40,9 @@ def begin(pytest_config: pytest.Config, config: Config) -> None:
         if path not in sys.path:
             sys.path.insert(0, path)
             worker.on_close(partial(_remove, sys.path, path))
+    # Workers of xdist start at the same time, and then all want to be cloned at once.
+    if worker.parallel and not _only_unit_tests(pytest_config, config):
+        worker.open_ahead()
     pytest_config.stash[worker_key] = worker
     pytest_config.add_cleanup(worker.close)
     pytest_config.pluginmanager.register(Ending(worker), "greenroom-ending")
@@ -58,6 +61,11 @@ def begin(pytest_config: pytest.Config, config: Config) -> None:
     findings = Findings(worker)
     pytest_config.pluginmanager.register(findings, "greenroom-findings")
     reporting.register(pytest_config, worker, findings)
+
+
+def _only_unit_tests(pytest_config: pytest.Config, config: Config) -> bool:
+    """Whether `-m unit` says that no test will have a database. Of the tests themselves nothing is known yet."""
+    return bool(config.unit_marker) and pytest_config.known_args_namespace.markexpr == config.unit_marker
 
 
 class Ending:

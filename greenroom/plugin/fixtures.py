@@ -165,8 +165,8 @@ def make_client(
 ) -> Iterator[MakeClient]:
     """Make more clients of the application, with other arguments for Starlette's `TestClient`.
 
-    Such as `make_client(raise_server_exceptions=False)`, or one with the headers of another user. With `app=other`, it is a
-    client of another application, whose lifespan is the test's business.
+    Such as `make_client(raise_server_exceptions=False)`, or one with the headers of another user. With `app=…`, it is a client of
+    that application as it stands, also of the configured one, as with httpx's `ASGITransport`: its lifespan is the test's business.
     """
     from greenroom.loop.client import Client
 
@@ -174,8 +174,8 @@ def make_client(
 
     def make(*, app: ASGIApp | None = None, **options: Any) -> TestClient:
         own = _app(request, worker)
-        if app is not None and app is not own:
-            return Client(app, worker.loop, {}, **options)
+        if app is not None:
+            return Client(app, worker.loop, worker.application.state_of(app), **options)
         state = worker.start_application()
         return Client(own, worker.loop, state, **({"base_url": worker.application.base_url} | options))
 

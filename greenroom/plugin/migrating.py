@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from greenroom.errors import GreenroomError
-from greenroom.migrations import checks
-from greenroom.migrations.checks import Checks
-from greenroom.migrations.history import History
-from greenroom.migrations.results import named
 from greenroom.output import silent
 from greenroom.plugin.stash import worker_key
 
 if TYPE_CHECKING:
+    from greenroom.migrations.checks import Checks
     from greenroom.worker import Worker
 
 _NAME: Final = "migrations"
@@ -29,7 +26,7 @@ def register(pytest_config: pytest.Config) -> None:
     pytest_config.pluginmanager.register(hooks, "greenroom-migrations")
     pytest_config.pluginmanager.register(_InOrder(), "greenroom-migrations-order")
     # Before the worker's own end, with which its server may go away.
-    pytest_config.add_cleanup(hooks.checks.close)
+    pytest_config.add_cleanup(hooks.close)
 
 
 class MigrationHooks:
@@ -40,15 +37,28 @@ class MigrationHooks:
 
     Attributes:
         project: The project.
-        checks: Runs them.
     """
 
     def __init__(self, worker: Worker) -> None:
         self.project = worker.config
-        self.checks = Checks(worker.config, worker.server, silent)
+        self._checks: Checks | None = None
         self._worker = worker
         self._wanted: list[str] = []
         self._whole = False
+
+    @property
+    def checks(self) -> Checks:
+        """Runs them. Imported when the first one is run: most runs have none."""
+        from greenroom.migrations.checks import Checks
+
+        if self._checks is None:
+            self._checks = Checks(self.project, self._worker.server, silent)
+        return self._checks
+
+    def close(self) -> None:
+        """Remove what the checks have made."""
+        if self._checks is not None:
+            self._checks.close()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -109,6 +119,10 @@ class MigrationChecks(pytest.Collector):
 
     def collect(self) -> list[MigrationItem]:
         """An item for each check. The revisions' files are read, and not imported."""
+        from greenroom.migrations import checks
+        from greenroom.migrations.history import History
+        from greenroom.migrations.results import named
+
         config = self._hooks.project
         try:
             history = History.read(config)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import greenlet  # type: ignore[import-untyped]
-from sqlalchemy.engine import create
+from sqlalchemy.engine import Engine, create
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, session
 from sqlalchemy.orm.session import _sessions
@@ -57,6 +58,15 @@ def sessions() -> list[Session]:
     """All sessions of the process that have not been collected, those of asynchronous ones included."""
     # The references are listed at once: other threads make sessions meanwhile.
     return [found for reference in _sessions.valuerefs() if (found := reference()) is not None]
+
+
+def engines_with_front() -> list[Engine]:
+    """The engines that belong to an `AsyncEngine`, or did, and have not been collected."""
+    base = sys.modules.get("sqlalchemy.ext.asyncio.base")
+    if base is None:  # then nobody has made one
+        return []
+    found = [reference() for reference in list(base.ReversibleProxy._proxy_objects)]  # noqa: SLF001
+    return [each for each in found if isinstance(each, Engine)]
 
 
 def pool_of(record: Any) -> Pool:

@@ -6,6 +6,21 @@ import pytest
 
 from tests.greenroom.conftest import Project
 
+ADDRESSES = """app = FastAPI(lifespan=lifespan)
+
+
+@app.get("/address")
+async def get_address(request: Request) -> str:
+    return request.client.host
+
+
+@app.websocket("/address")
+async def tell_address(socket: WebSocket) -> None:
+    await socket.accept()
+    await socket.send_text(socket.client.host)
+    await socket.close()
+"""
+
 
 def test_as_over_starlettes(project: Project) -> None:
     """Background tasks, streams, WebSockets, errors and cookies work over `client` as over Starlette's own.
@@ -410,3 +425,31 @@ def test_other_backend(project: Project) -> None:
             assert library(TestClient(app, backend="trio")) == "trio"
             assert library(TestClient(app)) == "asyncio"
         """)
+
+
+def test_address(project: Project) -> None:
+    """Requests come from an address that a filter, or a column of type inet, takes."""
+    project.replace("shop/main.py", "app = FastAPI(lifespan=lifespan)\n", ADDRESSES)
+    project.passes("""
+        def test_client(client):
+            assert client.get("/address").json() == "127.0.0.1"
+            with client.websocket_connect("/address") as socket:
+                assert socket.receive_text() in {"127.0.0.1", "testclient"}  # the latter before 0.44
+    """)
+
+
+def test_without_the_lifespan(project: Project) -> None:
+    """`make_client(app=…)` does not start the application up, as httpx's `ASGITransport` does not."""
+    project.passes("""
+        from shop.main import app, events
+
+        def test_it(make_client):
+            client = make_client(app=app)
+            assert client.post("/customers/Ada").status_code == 201
+            assert client.get("/customers").json() == ["Ada"]
+            assert events == []
+
+        def test_next(client):
+            assert client.get("/customers").json() == []
+            assert events == ["up"]
+    """)

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
@@ -32,7 +33,7 @@ PACKAGE = Path(greenroom.__file__).parent
 
 PRIVATE = re.compile(
     r"^from _pytest|^\s*from \S+ import .*\b_[A-Z]\w+|_ConnectionRecord__|\b_portal_factory\b|\._transport\b"
-    r"|\._dialect\b|_retrieve_proxy|coverage\.results|MigrationStep",
+    r"|\._dialect\b|_retrieve_proxy|_proxy_objects|coverage\.results|MigrationStep",
     re.MULTILINE,
 )
 
@@ -70,6 +71,9 @@ def test_front() -> None:
     assert sqlalchemy.has_front(asynchronous.sync_session)
     assert not sqlalchemy.has_front(session)
     assert {session, asynchronous.sync_session} <= set(sqlalchemy.sessions())
+    engine = create_async_engine(url)
+    derived = engine.execution_options(isolation_level="AUTOCOMMIT")
+    assert {engine.sync_engine, derived.sync_engine} <= set(sqlalchemy.engines_with_front())
 
 
 def test_sessions_while_others_are_made() -> None:
@@ -144,11 +148,18 @@ def test_client() -> None:
     def own(self: TestClient, *_: object, **__: object) -> str:
         return "own"
 
+    undo_portals = starlette.patch_portals(own)
     undo = starlette.patch(portal=own, enter=own, send=own)
-    starlette.patch_instance(client, own)
     answers: list[object] = [client._portal_factory(), client.__enter__(), TestClient.send(client, None)]  # type: ignore[arg-type]
     assert [*answers, client._transport.portal_factory()] == ["own"] * 4
+    chosen: Any = lambda: "set later"  # noqa: E731
+    client._transport.portal_factory = chosen
+    assert client._transport.portal_factory is chosen
     undo()
+    undo_portals()
+    later = TestClient(app)
+    assert isinstance(later._transport, starlette.Transport)
+    assert later._transport.portal_factory == later._portal_factory
     assert dict(vars(TestClient)) == before
 
 

@@ -89,6 +89,91 @@ def test_parallel(project: Project) -> None:
     assert "migrating" not in again.stdout.str() + again.stderr.str()
 
 
+LOOK = """
+    import os, time
+    from pathlib import Path
+
+    def is_there(seconds):
+        from greenroom import config
+        from greenroom.database.admin import Admin
+        from greenroom.servers.embedded import Embedded
+
+        name = os.environ["DATABASE_URL"].rpartition("/")[2]
+        end = time.monotonic() + seconds
+        with Admin(Embedded.for_checkout(config.find(Path.cwd())).admin) as admin:
+            while not (found := name in [each.name for each in admin.databases()]) and time.monotonic() < end:
+                time.sleep(0.02)
+        return found
+
+    def note(found):
+        Path(f"{os.environ['PYTEST_XDIST_WORKER']}.txt").write_text(str(found))
+"""
+
+
+def test_clone_ahead(embedded_project: Project) -> None:
+    """Where the server is up and has the template, a worker's database is cloned while modules are imported, but not for `-m unit`."""
+    project = embedded_project
+    project.write(
+        "tests/test_it.py",
+        """
+        import pytest
+
+        @pytest.mark.unit
+        @pytest.mark.parametrize("number", range(4))
+        def test_unit(number): pass
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_it(client, number):
+            assert client.post("/customers/a").json() == {"id": 1}
+        """,
+    )
+    assert project.command("up").returncode == 0
+    workers = [project.root / f"gw{number}.txt" for number in range(2)]
+
+    look = textwrap.dedent(LOOK)
+    project.write("conftest.py", f"{look}\nif 'PYTEST_XDIST_WORKER' in os.environ: note(is_there(60))\n")
+    project.pytest("-n", "2").assert_outcomes(passed=8)
+    assert [each.read_text() for each in workers] == ["True", "True"]
+
+    # It would be there by then.
+    at_end = "def pytest_sessionfinish():\n    if 'PYTEST_XDIST_WORKER' in os.environ: note(is_there(0.5))\n"
+    project.write("conftest.py", f"{look}\n{at_end}")
+    project.pytest("-n", "2", "-m", "unit").assert_outcomes(passed=4)
+    assert [each.read_text() for each in workers] == ["False", "False"]
+    project.pytest("-n", "2", "-k", "unit").assert_outcomes(passed=4)
+    assert [each.read_text() for each in workers] == ["True", "True"]
+
+
+def test_garbage(project: Project) -> None:
+    """The collector passes over what was there before the project, and finds what the project leaves; without greenroom, all is as ever."""
+    project.write(
+        "tests/test_it.py",
+        """
+        import gc, weakref
+        import shop.main
+
+        class Circle:
+            def __init__(self):
+                self.own = self
+
+        def test_it():
+            assert gc.get_freeze_count() > 10_000
+            assert any(each is shop.main.engine for each in gc.get_objects())
+            circle = weakref.ref(Circle())
+            gc.collect()
+            assert circle() is None
+        """,
+    )
+    # In processes of their own: the one that the others are forked from has told the collector so, too.
+    command = [sys.executable, "-m", "pytest", "-q", "tests/test_it.py"]
+    first = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
+    assert first.returncode == 0, first.stdout
+    project.write("pyproject.toml", "")
+    project.write("tests/test_it.py", "import gc\ndef test_it(): assert gc.get_freeze_count() == 0\n")
+    second = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stdout
+
+
 def test_eight_workers(project: Project) -> None:
     """`-n 8` on a server of the default size: eight databases, one template, nothing left."""
     project.write(

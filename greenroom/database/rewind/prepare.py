@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -9,7 +10,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from greenroom.connection import BUILD, connect
-from greenroom.database.rewind.restoration import copy_rows, in_groups, listed, restoration, seed
+from greenroom.database.rewind.restoration import choice, copy_rows, listed, restoration, seed
 from greenroom.database.rewind.statements import TEXT, statement
 from greenroom.errors import RewindError
 
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
 
 _MANY: Final = 10_000
 """When one rewind deletes more rows, their space is reclaimed at once."""
+
+_KNOWN: Final = (180000, 190000)
+"""The versions of the server whose function that reads the log was tried: from the first up to the second."""
+
+_FEW: Final = 60
+"""So many sequences are read in less time than what the server has logged. And no more may be called, which are set where
+the log does not help."""
+
+_BYTES: Final = 30
+"""Of the log, for each sequence: to read more takes longer than to read the sequences."""
 
 
 def prepare(url: URL) -> None:
@@ -42,6 +53,10 @@ def prepare(url: URL) -> None:
 
 def _prepare(connection: psycopg.Connection[Any]) -> None:
     connection.execute(statement("schema"))
+    if _KNOWN[0] <= connection.info.server_version < _KNOWN[1]:
+        # The server may come without the library.
+        with contextlib.suppress(psycopg.errors.UndefinedFile), connection.transaction():
+            connection.execute(statement("wal"))
     for row in enrol(connection):
         copy_rows(connection, row)
     install(connection)
@@ -70,23 +85,35 @@ def enrol(connection: psycopg.Connection[Any]) -> list[dict[str, Any]]:
 def install(connection: psycopg.Connection[Any]) -> None:
     """Make the function that rewinds to the copies that there are: of each table to that of the highest depth."""
     copies = dict(connection.execute(statement("copies")).fetchall())
-    beyond, statements = [0], []
+    beyond = [0]
+    restorations: dict[int, list[sql.Composed]] = {}
     for row in _all(connection, "tables"):
         if row["is_loud"]:
             beyond += row["named_by"]
         if row["holds_rows"]:
             depth = copies.get(row["oid"])
-            statements.append(
-                (row["named_by"], restoration(row, None if depth is None else seed(row["oid"], depth)))
-            )
+            restored = restoration(row, None if depth is None else seed(row["oid"], depth))
+            for oid in row["named_by"]:
+                restorations.setdefault(oid, []).append(restored)
     connection.execute(
         statement("rewind").format(
             beyond=listed(beyond),
-            tables=in_groups(statements),
-            sequences=changed_sequences(connection),
+            surroundings=statement("surroundings").format(here=sql.SQL("here")),
+            tables=choice(restorations),
+            sequences=_put_back(connection),
             many=_MANY,
         )
     )
+
+
+def _put_back(connection: psycopg.Connection[Any]) -> sql.Composed:
+    """The statements of the rewind that bring the sequences back: by what the server has logged if that takes less time."""
+    count, by_wal = connection.execute(statement("by_wal"), [_FEW, _FEW]).fetchone() or (0, False)
+    if not by_wal:
+        return statement("put_back").format(changed=changed_sequences(connection))
+    # What was logged before is of no use: it may have been made a part of a baseline.
+    connection.execute("SELECT set_config('greenroom.since', '', false)")
+    return statement("put_back_by_wal").format(window=count * _BYTES, all=statement("all_sequences"))
 
 
 def changed_sequences(connection: psycopg.Connection[Any]) -> sql.SQL:

@@ -1,8 +1,8 @@
 CREATE SCHEMA greenroom;
 GRANT USAGE ON SCHEMA greenroom TO PUBLIC;
 
--- Which tables were written to, by oid; 0 stands for the schema, and 1 for a connection that has a temporary table,
--- which would still be there for the next test. A table, and not a sequence or a lock, since what a transaction noted
+-- Which tables were written to, by oid; 0 stands for the schema, 1 for a connection that has a temporary table, which
+-- would still be there for the next test, and 2 for a TRUNCATE, which may restart sequences. A table, and not a sequence or a lock, since what a transaction noted
 -- must vanish with it. Nothing is unique in it, so that two transactions never wait for each other.
 CREATE UNLOGGED TABLE greenroom.touched (relation oid NOT NULL);
 
@@ -13,6 +13,9 @@ BEGIN
     IF pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'serializable'
        OR NOT EXISTS (SELECT FROM greenroom.touched WHERE relation OPERATOR(pg_catalog.=) TG_RELID) THEN
         INSERT INTO greenroom.touched VALUES (TG_RELID);
+    END IF;
+    IF TG_OP OPERATOR(pg_catalog.=) 'TRUNCATE' THEN
+        INSERT INTO greenroom.touched VALUES (2);
     END IF;
     RETURN NULL;
 END $$;
@@ -40,12 +43,6 @@ CREATE TABLE greenroom.sequences (
     cached boolean NOT NULL  -- a connection keeps some of its values, and hands them out whatever becomes of it
 );
 
--- What can be changed without a trigger's notice: the database itself, settings of it and of its role, and large objects.
-CREATE FUNCTION greenroom.surroundings() RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT concat_ws('|', datallowconn, datconnlimit, datistemplate, datacl,
-           (SELECT description FROM pg_shdescription WHERE objoid = d.oid AND classoid = 'pg_database'::regclass),
-           (SELECT string_agg(format('%s %s %s', setdatabase, setrole, setconfig), ' ' ORDER BY setdatabase, setrole)
-              FROM pg_db_role_setting WHERE setdatabase = d.oid OR setdatabase = 0 AND setrole = d.datdba),
-           (SELECT format('%s %s', count(*), sum(oid::bigint)) FROM pg_largeobject_metadata),
-           (SELECT format('%s %s', count(*), sum(xmin::text::bigint)) FROM pg_largeobject))
-      FROM pg_database AS d WHERE datname = current_database() $$;
+CREATE FUNCTION greenroom.large_objects() RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT format('%s %s %s %s', (SELECT count(*) FROM pg_largeobject_metadata), (SELECT sum(oid::bigint) FROM pg_largeobject_metadata),
+                  (SELECT count(*) FROM pg_largeobject), (SELECT sum(xmin::text::bigint) FROM pg_largeobject)) $$;
