@@ -196,7 +196,7 @@ def read(start: Path, *, app: str | None = None, more: tuple[str, ...] = ()) -> 
     chosen = found[0]
     root = chosen.project
     every = variables(repository)
-    values = Values(repository)
+    values = Values(repository, root)
     ways = told(every, values)
     origins = sources(repository, root, chosen.target)
     if not origins:

@@ -66,10 +66,12 @@ class Values:
 
     Args:
         repository: Its files.
+        root: The project's folder in it.
     """
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, root: Path) -> None:
         self._repository = repository
+        self._root = root
         self._files: dict[Path, bool] = {}
         for number, pattern in enumerate(_PLACES):
             for path in repository.files:
@@ -111,18 +113,16 @@ class Values:
         return found
 
     def _of_pytest(self) -> dict[str, Value]:
-        """The variables that pytest-env sets, by a list in pyproject.toml. Other files have a pair on each line."""
+        """The variables that pytest-env sets, by a list in the project's pyproject.toml. Other files have a pair on each line."""
         found: dict[str, Value] = {}
-        for path in self._files:
-            text = self._repository.text(path) if path.name == "pyproject.toml" else ""
-            for block in re.finditer(r"(?m)^env\s*=\s*\[([^\]]*)\]", text):
-                for match in _ENTRY.finditer(block[1]):
-                    value = _cleaned(match[2])
-                    if value and not _MACHINERY.search(match[1]) and not _COMPUTED.search(value):
-                        line = text.count("\n", 0, block.start(1) + match.start(1)) + 1
-                        found.setdefault(
-                            match[1], Value(value, self._repository.shown(path, line), tests=True)
-                        )
+        path = self._root / "pyproject.toml"
+        text = self._repository.text(path) if path in self._files else ""
+        for block in re.finditer(r"(?m)^env\s*=\s*\[([^\]]*)\]", text):
+            for match in _ENTRY.finditer(block[1]):
+                value = _cleaned(match[2])
+                if value and not _MACHINERY.search(match[1]) and not _COMPUTED.search(value):
+                    line = text.count("\n", 0, block.start(1) + match.start(1)) + 1
+                    found.setdefault(match[1], Value(value, self._repository.shown(path, line), tests=True))
         return found
 
     def today(self, read: set[str]) -> dict[str, Value]:

@@ -238,6 +238,7 @@ def test_synchronous_in_backend(bare: Project) -> None:
 def test_settings_of_several_services(bare: Project) -> None:
     """In a checkout with several services, each with a class `Settings`, those of this service are read."""
     bare.write("alerts/app/settings.py", SETTINGS.replace("database_url", "alerts_topic"))
+    bare.write("alerts/pyproject.toml", '[tool.pytest.ini_options]\nenv = [\n    "ALERTS_TOPIC = a",\n]\n')
     bare.write(
         "orders/pyproject.toml",
         '[project]\nname = "orders"\n\n[tool.pytest.ini_options]\nenv = [\n    "REGION = north",\n]\n',
