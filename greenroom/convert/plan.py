@@ -194,7 +194,7 @@ class Plan:
     def regions_of(self, function: Function) -> Regions:
         """The regions of a function."""
         if function not in self.regions:
-            self.regions[function] = Regions(function)
+            self.regions[function] = Regions(function, self._suite)
         return self.regions[function]
 
     def _kind(self, value: Value) -> str:

@@ -13,6 +13,7 @@ import libcst as cst
 
 from greenroom.convert.modules import Function, Module
 from greenroom.convert.nodes import bound_at, bound_by, own, used_by
+from greenroom.convert.suite import Suite
 
 _NEEDS_LOOP: Final = {
     f"asyncio.{name}"
@@ -50,10 +51,12 @@ class Regions:
 
     Args:
         function: The function.
+        suite: What its names lead to.
     """
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, suite: Suite) -> None:
         self._function = function
+        self._suite = suite
         self._module = function.module
         self.awaits: list[cst.Await] = []
         self.ranges: dict[cst.CSTNode, Region] = {}
@@ -237,14 +240,36 @@ class Regions:
         )
 
     def _needs(self, call: cst.Call) -> bool:
-        if self._module.qualified(call.func) in _NEEDS_LOOP:
+        if needs_loop(call, self._module):
             return True
+        helper = self._suite.helper(call.func, self._module, self._function)
         return (
-            isinstance(call.func, cst.Attribute)
-            and call.func.attr.value in _OF_LOOPS
-            and isinstance(call.func.value, cst.Name)
-            and call.func.value.value in ("loop", "event_loop", "tg", "group", "task_group")
+            helper is not None
+            and not helper.is_async
+            and helper.fixture is None
+            and _begins_tasks(helper, self._suite)
         )
+
+
+def needs_loop(call: cst.Call, module: Module) -> bool:
+    """Whether a call needs a running loop where it is called, and not only where its result is awaited."""
+    if module.qualified(call.func) in _NEEDS_LOOP:
+        return True
+    return (
+        isinstance(call.func, cst.Attribute)
+        and call.func.attr.value in _OF_LOOPS
+        and isinstance(call.func.value, cst.Name)
+        and call.func.value.value in ("loop", "event_loop", "tg", "group", "task_group")
+    )
+
+
+def _begins_tasks(helper: Function, suite: Suite, *seen: Function) -> bool:
+    """Whether a helper that is no coroutine needs a running loop, as one does that begins a task, or calls one that does."""
+    calls = [each for each in own(helper.node.body) if isinstance(each, cst.Call)]
+    inner = {suite.helper(each.func, helper.module, helper) for each in calls} - {helper, *seen}
+    return any(needs_loop(each, helper.module) for each in calls) or any(
+        each is not None and not each.is_async and _begins_tasks(each, suite, helper, *seen) for each in inner
+    )
 
 
 STATEMENTS: Final = (
