@@ -16,9 +16,9 @@ from greenroom.errors import ConfigError, GreenroomError
 from greenroom.output import Console
 
 if TYPE_CHECKING:
+    from greenroom.convert.checking.verify import Verdict
     from greenroom.convert.converting import Conversion
-    from greenroom.convert.plan import Stays
-    from greenroom.convert.verify import Verdict
+    from greenroom.convert.planning.plan import Stays
 
 _INSTALL: Final = "pip install 'greenroom[convert]'"
 
@@ -93,7 +93,7 @@ def convert(
     writes = not (as_diff or check)
     verdict = None
     if verify:
-        from greenroom.convert.verify import verified
+        from greenroom.convert.checking.verify import verified
 
         if found.files:
             verdict = verified(root, app, targets, found.files, call.console.say)

@@ -1,6 +1,6 @@
 """The converter: asynchronous tests become synchronous ones.
 
-    files ─► modules and functions ─► values (which client, which session) ─► plan ─► rewritten, tidied, counted
+    reading (modules, functions, which client is which) ─► planning ─► writing ─► checking (counted, run before and after)
 
 Nothing is imported and nothing is run: everything is read from the sources. What cannot be converted surely stays as it is,
 with a reason.

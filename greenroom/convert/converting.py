@@ -9,19 +9,19 @@ from pathlib import Path
 
 import libcst as cst
 
-from greenroom.convert import counts
-from greenroom.convert.counts import NOTHING, Counts
-from greenroom.convert.formatting import Formatting
-from greenroom.convert.imports import imported
-from greenroom.convert.isolation import Isolation
-from greenroom.convert.modules import Module
-from greenroom.convert.plan import Plan, Stays, check
-from greenroom.convert.rewrite import Rewriter
-from greenroom.convert.sessions import Factories
-from greenroom.convert.settings import Settings
-from greenroom.convert.suite import Suite
-from greenroom.convert.tidy import tidied
-from greenroom.convert.values import Values
+from greenroom.convert.checking import counts
+from greenroom.convert.checking.counts import NOTHING, Counts
+from greenroom.convert.planning.plan import Plan, Stays, check
+from greenroom.convert.reading.modules import Module
+from greenroom.convert.reading.sessions import Factories
+from greenroom.convert.reading.suite import Suite
+from greenroom.convert.reading.values import Values
+from greenroom.convert.writing.formatting import Formatting
+from greenroom.convert.writing.imports import imported
+from greenroom.convert.writing.isolation import Isolation
+from greenroom.convert.writing.rewrite import Rewriter
+from greenroom.convert.writing.settings import Settings
+from greenroom.convert.writing.tidy import tidied
 
 
 @dataclass

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from greenroom.convert.comparing import differences
+from greenroom.convert.checking.comparing import differences
 from tests.greenroom import forked
 from tests.greenroom.conftest import Project, runs
 
@@ -175,7 +175,7 @@ class TestFormatting:
 
     def test_takes_too_long(self, ruff: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         """A formatter that does not end is given up, and that is said once."""
-        monkeypatch.setattr(importlib.import_module("greenroom.convert.formatting"), "_SECONDS", 0)
+        monkeypatch.setattr(importlib.import_module("greenroom.convert.writing.formatting"), "_SECONDS", 0)
         for name in ("one", "two"):
             ruff.write(f"tests/test_{name}.py", self.CLEAN)
         said = converted(ruff, "tests").stderr
@@ -532,7 +532,7 @@ class TestVerify:
 
     def test_takes_too_long(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         """A run has an end, and nothing is converted if the first one does not reach its own."""
-        monkeypatch.setattr(importlib.import_module("greenroom.convert.verify"), "_SECONDS", 0)
+        monkeypatch.setattr(importlib.import_module("greenroom.convert.checking.verify"), "_SECONDS", 0)
         file = project.write("tests/test_it.py", self.GOOD)
         result = self.verified(project)
         assert result.returncode == 2

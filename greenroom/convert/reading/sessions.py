@@ -8,7 +8,7 @@ from pathlib import Path
 
 import libcst as cst
 
-from greenroom.convert.modules import Module
+from greenroom.convert.reading.modules import Module
 
 _MADE = r"(?m)^{name}\s*(?::[^=\n]+)?=\s*(?:[\w.]+\.)?(?:async_)?sessionmaker\b(?P<arguments>[^\n]*(?:\n[ \t)].*)*)"
 

@@ -8,9 +8,9 @@ from typing import Final
 
 import libcst as cst
 
-from greenroom.convert.marks import is_backend, is_mark
-from greenroom.convert.modules import Module
-from greenroom.convert.nodes import called, dotted_of
+from greenroom.convert.reading.marks import is_backend, is_mark
+from greenroom.convert.reading.modules import Module
+from greenroom.convert.reading.nodes import called, dotted_of
 
 
 @dataclass(frozen=True)

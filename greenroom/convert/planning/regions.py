@@ -11,9 +11,9 @@ from typing import Final
 
 import libcst as cst
 
-from greenroom.convert.modules import Function, Module
-from greenroom.convert.nodes import bound_at, bound_by, own, used_by
-from greenroom.convert.suite import Suite
+from greenroom.convert.reading.modules import Function, Module
+from greenroom.convert.reading.nodes import bound_at, bound_by, own, used_by
+from greenroom.convert.reading.suite import Suite
 
 _NEEDS_LOOP: Final = {
     f"asyncio.{name}"

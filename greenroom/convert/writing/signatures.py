@@ -6,9 +6,9 @@ from typing import Final
 
 import libcst as cst
 
-from greenroom.convert.marks import is_backend, is_mark
-from greenroom.convert.modules import Function, Module
-from greenroom.convert.nodes import called, in_texts
+from greenroom.convert.reading.marks import is_backend, is_mark
+from greenroom.convert.reading.modules import Function, Module
+from greenroom.convert.reading.nodes import called, in_texts
 
 TYPES: Final = {"run": "Run", "make_client": "MakeClient"}
 """The types of greenroom's fixtures in `greenroom.typing`."""

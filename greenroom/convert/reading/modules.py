@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
-from greenroom.convert.nodes import bound_name, called, children, dotted_of, text_of, walk
+from greenroom.convert.reading.nodes import bound_name, called, children, dotted_of, text_of, walk
 
 Role = Literal["test", "fixture", "setup", "helper", "nested"]
 

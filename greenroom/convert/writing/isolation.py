@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import libcst as cst
 
-from greenroom.convert.modules import Function, Module
-from greenroom.convert.nodes import dotted_of, is_docstring, own, used_by, walk
-from greenroom.convert.suite import Suite
-from greenroom.convert.values import Values
+from greenroom.convert.reading.modules import Function, Module
+from greenroom.convert.reading.nodes import dotted_of, is_docstring, own, used_by, walk
+from greenroom.convert.reading.suite import Suite
+from greenroom.convert.reading.values import Values
 
 SESSION: Final = "async_session"
 """Greenroom's fixture in the place of the suite's own."""

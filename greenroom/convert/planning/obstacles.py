@@ -7,11 +7,11 @@ from typing import Final
 
 import libcst as cst
 
-from greenroom.convert.marks import is_on_trio, marks_of
-from greenroom.convert.modules import Function
-from greenroom.convert.nodes import bound_by, called, dotted_of, own, text_of, used_by, walk
-from greenroom.convert.regions import Regions
-from greenroom.convert.suite import Suite
+from greenroom.convert.planning.regions import Regions
+from greenroom.convert.reading.marks import is_on_trio, marks_of
+from greenroom.convert.reading.modules import Function
+from greenroom.convert.reading.nodes import bound_by, called, dotted_of, own, text_of, used_by, walk
+from greenroom.convert.reading.suite import Suite
 
 _DECORATORS: Final = (
     "pytest", "pytest_asyncio", "unittest", "mock", "freezegun", "time_machine", "respx", "hypothesis", "vcr", "anyio", "functools",

@@ -6,7 +6,7 @@ from typing import Final
 
 import libcst as cst
 
-from greenroom.convert.modules import Module
+from greenroom.convert.reading.modules import Module
 
 CLIENTS: Final = {"httpx.AsyncClient", "httpx2.AsyncClient"}
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import libcst as cst
 
-from greenroom.convert.gathers import Gather, gather_around, gather_of
-from greenroom.convert.kinds import KINDS, SESSION
-from greenroom.convert.marks import FIXTURES
-from greenroom.convert.modules import Function
-from greenroom.convert.nodes import dotted_of, is_docstring, own, text_of, used_by
-from greenroom.convert.obstacles import obstacles
-from greenroom.convert.regions import Regions
-from greenroom.convert.suite import Suite
-from greenroom.convert.uses import Uses
-from greenroom.convert.values import Problem, Value, Values
+from greenroom.convert.planning.obstacles import obstacles
+from greenroom.convert.planning.regions import Regions
+from greenroom.convert.planning.uses import Uses
+from greenroom.convert.reading.gathers import Gather, gather_around, gather_of
+from greenroom.convert.reading.kinds import KINDS, SESSION
+from greenroom.convert.reading.marks import FIXTURES
+from greenroom.convert.reading.modules import Function
+from greenroom.convert.reading.nodes import dotted_of, is_docstring, own, text_of, used_by
+from greenroom.convert.reading.suite import Suite
+from greenroom.convert.reading.values import Problem, Value, Values
 from greenroom.errors import GreenroomError
 
 

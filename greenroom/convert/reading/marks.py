@@ -7,9 +7,9 @@ from typing import Final
 
 import libcst as cst
 
-from greenroom.convert.modules import Function, Module
-from greenroom.convert.nodes import called, dotted_of, text_of, walk
-from greenroom.convert.suite import Suite
+from greenroom.convert.reading.modules import Function, Module
+from greenroom.convert.reading.nodes import called, dotted_of, text_of, walk
+from greenroom.convert.reading.suite import Suite
 
 MARKS: Final = {
     "pytest.mark.asyncio",

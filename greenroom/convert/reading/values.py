@@ -13,12 +13,12 @@ from typing import Final
 
 import libcst as cst
 
-from greenroom.convert.clients import CLIENTS, Creation
-from greenroom.convert.kinds import CLIENT, DERIVED, SESSION, Kind
-from greenroom.convert.modules import Function, Module
-from greenroom.convert.nodes import dotted_of, text_of
-from greenroom.convert.sessions import Factories, Opening
-from greenroom.convert.suite import Suite
+from greenroom.convert.reading.clients import CLIENTS, Creation
+from greenroom.convert.reading.kinds import CLIENT, DERIVED, SESSION, Kind
+from greenroom.convert.reading.modules import Function, Module
+from greenroom.convert.reading.nodes import dotted_of, text_of
+from greenroom.convert.reading.sessions import Factories, Opening
+from greenroom.convert.reading.suite import Suite
 
 
 @dataclass(frozen=True)

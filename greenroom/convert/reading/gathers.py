@@ -6,8 +6,8 @@ from typing import Final
 
 import libcst as cst
 
-from greenroom.convert.modules import Module
-from greenroom.convert.nodes import own
+from greenroom.convert.reading.modules import Module
+from greenroom.convert.reading.nodes import own
 
 _GATHER: Final = "asyncio.gather"
 

@@ -9,8 +9,8 @@ from typing import Final
 
 import libcst as cst
 
-from greenroom.convert.modules import Function, Module
-from greenroom.convert.nodes import called, dotted_of, text_of
+from greenroom.convert.reading.modules import Function, Module
+from greenroom.convert.reading.nodes import called, dotted_of, text_of
 from greenroom.errors import GreenroomError
 
 _FOLDERS: Final = {"test", "tests", "testing", "spec"}

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from greenroom.convert.setting_texts import SECTIONS, without
-from greenroom.convert.suite import files as suite_files
+from greenroom.convert.reading.suite import files as suite_files
+from greenroom.convert.writing.setting_texts import SECTIONS, without
 
 _PACKAGES: Final = {
     "pytest-asyncio": r"pytest_asyncio",

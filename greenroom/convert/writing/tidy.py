@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable
 import libcst as cst
 import libcst.matchers as m
 
-from greenroom.convert.marks import is_backend, is_mark, pytestmark
-from greenroom.convert.modules import Function, Module
-from greenroom.convert.nodes import dotted_of, used_by, walk, without_first
-from greenroom.convert.plan import Plan
+from greenroom.convert.planning.plan import Plan
+from greenroom.convert.reading.marks import is_backend, is_mark, pytestmark
+from greenroom.convert.reading.modules import Function, Module
+from greenroom.convert.reading.nodes import dotted_of, used_by, walk, without_first
 
 
 def tidied(tree: cst.Module, module: Module, plan: Plan, *, shared: Collection[str]) -> cst.Module:

@@ -10,8 +10,8 @@ from typing import Any
 
 import libcst as cst
 
-from greenroom.convert.modules import Module
-from greenroom.convert.nodes import (
+from greenroom.convert.reading.modules import Module
+from greenroom.convert.reading.nodes import (
     bound_name,
     children,
     dotted_of,

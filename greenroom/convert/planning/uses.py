@@ -6,12 +6,12 @@ from typing import Final
 
 import libcst as cst
 
-from greenroom.convert.gathers import gather_around
-from greenroom.convert.kinds import KINDS, Kind
-from greenroom.convert.modules import Function
-from greenroom.convert.nodes import dotted_of, own
-from greenroom.convert.suite import Suite
-from greenroom.convert.values import Value, Values
+from greenroom.convert.reading.gathers import gather_around
+from greenroom.convert.reading.kinds import KINDS, Kind
+from greenroom.convert.reading.modules import Function
+from greenroom.convert.reading.nodes import dotted_of, own
+from greenroom.convert.reading.suite import Suite
+from greenroom.convert.reading.values import Value, Values
 
 _HARMLESS: Final = (
     # Its definition.

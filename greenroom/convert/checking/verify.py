@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from greenroom.config import ASYNC_TESTS
-from greenroom.convert.comparing import Difference, Outcomes, counted, differences
-from greenroom.convert.outcomes import FILE, PASSED
+from greenroom.convert.checking.comparing import Difference, Outcomes, counted, differences
+from greenroom.convert.checking.outcomes import FILE, PASSED
 from greenroom.errors import GreenroomError
 from greenroom.output import Say
 from greenroom.processes import captured
@@ -182,7 +182,7 @@ def _run(root: Path, app: str, paths: Sequence[str], seconds: int) -> Run:
                 "pytest",
                 *paths,
                 "-p",
-                "greenroom.convert.outcomes",
+                "greenroom.convert.checking.outcomes",
                 "-p",
                 "no:randomly",
             ),

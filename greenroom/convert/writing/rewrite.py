@@ -8,14 +8,14 @@ from typing import Any, Final
 import libcst as cst
 import libcst.matchers as m
 
-from greenroom.convert import signatures
-from greenroom.convert.clients import LIFESPANS, Creation
-from greenroom.convert.kinds import CLIENT, KINDS, SESSION
-from greenroom.convert.modules import Function, Module
-from greenroom.convert.nodes import bound_by, dotted_of, in_texts, own, used_by, walk
-from greenroom.convert.plan import Plan
-from greenroom.convert.regions import Region, statement_of
-from greenroom.convert.values import Values
+from greenroom.convert.planning.plan import Plan
+from greenroom.convert.planning.regions import Region, statement_of
+from greenroom.convert.reading.clients import LIFESPANS, Creation
+from greenroom.convert.reading.kinds import CLIENT, KINDS, SESSION
+from greenroom.convert.reading.modules import Function, Module
+from greenroom.convert.reading.nodes import bound_by, dotted_of, in_texts, own, used_by, walk
+from greenroom.convert.reading.values import Values
+from greenroom.convert.writing import signatures
 
 _Flat = Any
 """A statement, several in its place, or none."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from greenroom.convert.outcomes import ERROR, FAILED, PASSED, SKIPPED, XFAILED, XPASSED
+from greenroom.convert.checking.outcomes import ERROR, FAILED, PASSED, SKIPPED, XFAILED, XPASSED
 
 MISSING: Final = "missing"
 """What a test is called that does not run at all."""

@@ -1,0 +1,1 @@
+"""Whether something is lost: counted, and run before and after."""

@@ -1,0 +1,1 @@
+"""What becomes synchronous, and what stays as it is."""

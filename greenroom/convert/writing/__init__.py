@@ -1,0 +1,1 @@
+"""The new text: rewritten, tidied, formatted."""
