@@ -272,7 +272,7 @@ class Plan:
         return any(maker is function and call in self._values.creations for call, maker in self._values.made)
 
     def _is_made_here(self, value: Value) -> bool:
-        if len(value.kinds) != 1 or value.problems:
+        if len(value.kinds) != 1:
             return False
         if not any(function.is_async for _call, function in self._values.makers(value)) and value.made:
             return False  # converted before, and left asynchronous for a reason that was said then
@@ -280,6 +280,8 @@ class Plan:
 
     def _judge(self, value: Value) -> None:
         """Look at each use by itself."""
+        for problem in value.problems:
+            self._give_up(value, problem)
         for call, function in self._values.makers(value):
             for reason in self._cannot_make(call, function):
                 self._give_up(value, Problem(function.module, call, reason))

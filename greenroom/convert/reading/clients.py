@@ -35,12 +35,14 @@ class Creation:
         options: The arguments for `make_client`, `app` excepted.
         app: The application's expression.
         reason: Why it has no synchronous counterpart; empty if it has one.
+        of_server: It is a client of a server, and of no application.
     """
 
     def __init__(self, call: cst.Call, module: Module, transports: dict[str, cst.Call]) -> None:
         self.options: list[cst.Arg] = []
         self.app: cst.BaseExpression | None = None
         self.reason = ""
+        self.of_server = False
         names = {_keyword(each): each for each in call.args}
         transport = names.pop("transport", None)
         if transport is not None:
@@ -54,6 +56,7 @@ class Creation:
         if (app := names.pop("app", None)) is not None:
             self.app = app.value
         if self.app is None:
+            self.of_server = transport is None
             self.reason = self.reason or "it is a client of no application, but of a server"
             return
         for name, each in names.items():

@@ -199,6 +199,8 @@ class Values:
         kind: Kind
         if module.qualified(call.func) in CLIENTS:
             creation = Creation(call, module, self.transports(function))
+            if creation.of_server:
+                return
             reason = creation.reason
             self.creations[call] = creation
             kind = CLIENT
