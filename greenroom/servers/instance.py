@@ -58,6 +58,10 @@ SETTINGS: Final = {
 }
 
 
+_PER_CORE: Final = 12
+"""Connections for each core: a worker of xdist has five of greenroom's own at most, and a pool of the application's that is busy."""
+
+
 _CHOSEN: Final[dict[Path, Address]] = {}
 """By the folders of this process's servers. A second run in one process uses the same: an application that is imported once
 knows the URL of the first run."""
@@ -201,6 +205,9 @@ class Instance:
         with timed(say, f"starting Postgres in {self.folder}", "ready"):
             settings = SETTINGS | {"listen_addresses": LOOPBACK if address.listens else ""}
             settings |= self._versions(tools.installation)
+            # Where there are more workers than 200 connections are enough for.
+            most = max(int(settings["max_connections"]), _PER_CORE * (os.cpu_count() or 1))
+            settings["max_connections"] = str(most)
             options = " ".join(f"-c {name}={quoted(value)}" for name, value in settings.items())
             tools.own(self._log)
             tools.run(

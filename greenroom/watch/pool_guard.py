@@ -125,7 +125,8 @@ class PoolGuard:
         """Refuse a connection that is held open, and used while its own loop may be using it, too."""
         __tracebackhide__ = True
         running = _running()
-        if running is None or connection.closed:
+        # What asks an invalid one for its info has it connect again.
+        if running is None or connection.closed or connection.invalidated:
             return
         made: Use | None = connection.info.get(_KEY)
         if (

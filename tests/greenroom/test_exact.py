@@ -277,6 +277,23 @@ def test_tables_of_an_extension(zoo: Project, server_url: str, tmp_path: Path) -
             connection.execute("ALTER ROLE postgres RESET extension_control_path")
 
 
+@pytest.mark.parametrize(("cores", "connections"), [(2, 200), (64, 768)])
+def test_connections(
+    embedded_zoo: Project, monkeypatch: pytest.MonkeyPatch, cores: int, connections: int
+) -> None:
+    """A server on a machine with many cores has connections for as many workers."""
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    settings = config.load(embedded_zoo.root)
+    assert settings is not None
+    server = Embedded.for_checkout(settings)
+    server.start(silent)
+    try:
+        with psycopg.connect(conninfo(server.admin)) as connection:
+            assert connection.execute("SHOW max_connections").fetchone() == (str(connections),)
+    finally:
+        server.remove(silent)
+
+
 def test_autovacuum_at_work(embedded_zoo: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that vacuums and analyses all the time, as others than greenroom's own do, disturbs no rewind."""
     for name, value in AUTOVACUUM.items():
