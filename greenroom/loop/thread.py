@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal
 from sqlalchemy import Engine
+from sqlalchemy.util import greenlet_spawn
 
 from greenroom.diagnosis.loops import THREAD
 from greenroom.errors import HangError
@@ -347,8 +348,7 @@ async def _called(function: Callable[..., Any], *args: Any) -> Any:
 
 
 async def _dispose(engines: list[Engine]) -> None:
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
     for engine in engines:
         if engine.dialect.is_async:
-            await AsyncEngine(engine).dispose()
+            # As AsyncEngine.dispose() does it. Another AsyncEngine around this one would take the place of the application's.
+            await greenlet_spawn(engine.dispose)
