@@ -363,13 +363,13 @@ def test_ten_thousand_rewinds(server_url: str) -> None:
                 if number % 10 == 0:
                     connection.execute("UPDATE parent SET name = upper(name)")
                 assert rewinder.rewind() == Rewound()
-                if number % 1000 == 999:
+                if number % 250 == 249:
                     row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
                     assert row is not None
                     sizes.append(row[0])
             rewinder.close()
-        # Between two VACUUMs it goes up and down.
-        assert min(sizes[5:]) - min(sizes[:5]) <= 256 * 1024, sizes
+        # Between two VACUUMs it goes up and down: what must not rise are the peaks.
+        assert max(sizes[20:]) - max(sizes[:20]) <= 256 * 1024, sizes
     finally:
         with psycopg.connect(conninfo(admin), autocommit=True) as connection:
             connection.execute("DROP DATABASE many_rewinds WITH (FORCE)")
