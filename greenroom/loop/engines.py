@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from contextlib import ExitStack
 from typing import Any, TypeVar
@@ -22,6 +23,8 @@ class Engines:
     """
 
     def __init__(self) -> None:
+        # Pools connect in whatever thread uses them, also while they are looked at.
+        self._lock = threading.Lock()
         self._pools: weakref.WeakSet[Pool] = weakref.WeakSet()
         self._known: weakref.WeakSet[Engine] = weakref.WeakSet()
 
@@ -36,23 +39,27 @@ class Engines:
 
     def connected(self) -> list[Engine]:
         """The engines that have connected since, and maybe others."""
-        if not self._are_known():
+        with self._lock:
+            pools = {*self._pools}
+        if not self._are_known(pools):
             self._known.update(engines_with_front())
-            if not self._are_known():
+            if not self._are_known(pools):
                 self._known.update(instances(Engine))
             # Those of engines that are gone, or that have another pool by now.
-            self._pools = weakref.WeakSet({engine.pool for engine in self._known} & {*self._pools})
+            with self._lock:
+                self._pools.difference_update(pools - {engine.pool for engine in self._known})
         return list(self._known)
 
     def add(self, engine: Engine) -> None:
         """Make one known."""
         self._known.add(engine)
 
-    def _are_known(self) -> bool:
-        return {*self._pools} <= {engine.pool for engine in self._known}
+    def _are_known(self, pools: set[Pool]) -> bool:
+        return pools <= {engine.pool for engine in self._known}
 
     def _note(self, _connection: Any, record: Any) -> None:
-        self._pools.add(pool_of(record))
+        with self._lock:
+            self._pools.add(pool_of(record))
 
 
 def instances(kind: type[T]) -> list[T]:
